@@ -42,16 +42,12 @@ def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
     """
     _, height, width, _ = images_bhwc.shape
     window = _window(min(height, width))
-    # Variances do not move with the grey level; taking half the peak off costs fewer digits when
-    # squares of means are subtracted from means of squares.
-    x = _as_fraction(images_bhwc, peak) - 0.5
-    y = _as_fraction(references_bhwc, peak) - 0.5
+    x, y = _as_fraction(images_bhwc, peak), _as_fraction(references_bhwc, peak)
     moments = jnp.concatenate([x, y, x * x, y * y, x * y], axis=-1)
     mean_x, mean_y, mean_xx, mean_yy, mean_xy = jnp.split(_smooth(moments, window), 5, axis=-1)
 
     variances = (mean_xx - mean_x * mean_x) + (mean_yy - mean_y * mean_y)
     covariance = mean_xy - mean_x * mean_y
-    mean_x, mean_y = mean_x + 0.5, mean_y + 0.5
     c1, c2 = _SSIM_K1**2, _SSIM_K2**2
     luminance = (2.0 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
     structure = (2.0 * covariance + c2) / (variances + c2)
