@@ -29,7 +29,7 @@ def psnr(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0) -> jax.Array:
-    """Structural similarity of each image, `[B]` float32, at most 1.
+    """Structural similarity of each image, `[B]` float32, at most 1 to rounding.
 
     Wang et al. 2004: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, population
     (co)variances. Each channel is measured alone; the mean is taken over the channels and over the
