@@ -1,0 +1,1 @@
+"""Where images come from: named sources, what fits in memory, and draws of labels."""

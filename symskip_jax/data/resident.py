@@ -1,0 +1,98 @@
+"""A whole split in memory as one array: what the training loop puts on the device."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from symskip_jax.data.base import UNLABELLED, ArraySource, Source
+from symskip_jax.errors import UserError
+
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """images_nhwc: uint8 [N, H, W, C]; labels_n: int32 [N], -1 where there is no label.
+
+    class_names is None where no image has a label.
+    """
+
+    images_nhwc: np.ndarray
+    labels_n: np.ndarray
+    class_names: tuple[str, ...] | None
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.images_nhwc)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that change when any pixel, label or size does."""
+        digest = hashlib.sha256(repr(self.images_nhwc.shape).encode())
+        digest.update(np.ascontiguousarray(self.images_nhwc).data)
+        digest.update(self.labels_n.astype("<i4").tobytes())
+        return digest.hexdigest()[:16]
+
+    def take(self, indices: np.ndarray) -> "ResidentData":
+        """The images at these indices, in their order."""
+        return ResidentData(
+            self.images_nhwc[indices], self.labels_n[indices], self.class_names, self.name
+        )
+
+
+def load_resident(source: Source) -> ResidentData:
+    """Read every image of a source into one contiguous array.
+
+    Raises:
+        UserError: there are no images, they differ in size (two are named), or a label is outside
+            the range of class_names.
+    """
+    if not len(source):
+        raise UserError(f"{source.name} has no images")
+    if isinstance(source, ArraySource):
+        images_nhwc, labels_n = np.ascontiguousarray(source.images_nhwc), source.labels_n
+    else:
+        images_nhwc, labels_n = _read_all(source)
+    _check_labels(source, labels_n)
+    is_labelled = bool((labels_n != UNLABELLED).any())
+    return ResidentData(
+        images_nhwc,
+        labels_n.astype(np.int32),
+        source.class_names if is_labelled else None,
+        source.name,
+    )
+
+
+def _read_all(source: Source) -> tuple[np.ndarray, np.ndarray]:
+    shape = source[0].image.shape
+    images_nhwc = np.empty((len(source), *shape), np.uint8)
+    labels_n = np.empty(len(source), np.int64)
+    for start in range(0, len(source), CHUNK):
+        indices = range(start, min(start + CHUNK, len(source)))
+        for index, example in zip(indices, source.__getitems__(indices), strict=True):
+            if example.image.shape != shape:
+                raise UserError(
+                    f"images differ in size and cannot be batched: {source.describe(0)} is "
+                    f"{_size(shape)}, {source.describe(index)} is {_size(example.image.shape)}; "
+                    "resize them all to one size first"
+                )
+            images_nhwc[index] = example.image
+            labels_n[index] = example.label
+    return images_nhwc, labels_n
+
+
+def _check_labels(source: Source, labels_n: np.ndarray) -> None:
+    num_classes = len(source.class_names or ())
+    outside = np.flatnonzero((labels_n < UNLABELLED) | (labels_n >= num_classes))
+    if len(outside):
+        index = int(outside[0])
+        expected = f"0 to {num_classes - 1}, or -1 for none" if num_classes else "-1, for none"
+        raise UserError(
+            f"label {labels_n[index]} of {source.describe(index)} is outside the range: "
+            f"{num_classes} classes are named, so it must be {expected}"
+        )
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
+    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"

@@ -1,0 +1,71 @@
+"""Which images are labelled and which are held out: pure functions of labels and a seed."""
+
+import hashlib
+
+import numpy as np
+
+from symskip_jax.data.base import UNLABELLED
+from symskip_jax.errors import UserError
+
+
+def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarray:
+    """Draw the images whose labels may be used, evenly over the classes (section 5.3).
+
+    Args:
+        labels_n: integer [N]; images with label -1 are never drawn.
+        num_labels: how many to draw; where the number of classes does not divide it, the sizes of
+            two classes differ by one at most, and the seed decides which classes get one more.
+        seed: 0 to 2**32 - 1. The same arguments give the same draw on every machine and version.
+
+    Returns:
+        int64 [num_labels], sorted, each index once.
+
+    Raises:
+        UserError: no image is labelled, or there are not enough labelled images in some class.
+    """
+    labels_n = np.asarray(labels_n)
+    classes, counts = np.unique(labels_n[labels_n != UNLABELLED], return_counts=True)
+    if not len(classes):
+        raise UserError(
+            f"cannot draw {num_labels} labels: none of the {len(labels_n)} images has one"
+        )
+    if not 1 <= num_labels <= counts.sum():
+        raise UserError(
+            f"cannot draw {num_labels} labels from {counts.sum()} labelled images: "
+            f"ask for 1 to {counts.sum()}"
+        )
+    share, num_larger = divmod(num_labels, len(classes))
+    can_be_larger = np.flatnonzero(counts > share)
+    if counts.min() < share or len(can_be_larger) < num_larger:
+        smallest = counts.argmin()
+        raise UserError(
+            f"cannot draw {num_labels} labels evenly from {len(classes)} classes: class "
+            f"{classes[smallest]} has {counts[smallest]} images; "
+            f"ask for {counts[smallest] * len(classes)} or fewer"
+        )
+    # RandomState, because numpy keeps its streams for ever and those of Generator may change.
+    random = np.random.RandomState(seed)
+    larger = random.permutation(can_be_larger)[:num_larger]
+    drawn = [
+        random.permutation(np.flatnonzero(labels_n == label))[: share + (position in larger)]
+        for position, label in enumerate(classes)
+    ]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
+
+
+def held_out(labels_n: np.ndarray) -> np.ndarray:
+    """Mark a tenth, rounded up, as the test split of images that came without one.
+
+    A pure function of the labels (integer [N]): drawn at random once and for all, and spread over
+    the classes in proportion. Returns bool [N].
+    """
+    shuffled = np.random.RandomState(0).permutation(len(labels_n))
+    by_class = shuffled[np.argsort(labels_n[shuffled], kind="stable")]
+    is_test_n = np.zeros(len(labels_n), bool)
+    is_test_n[by_class[::10]] = True
+    return is_test_n
+
+
+def indices_hash(indices: np.ndarray) -> str:
+    """A short name (16 hexadecimal digits) for a draw, to be logged and compared."""
+    return hashlib.sha256(np.asarray(indices).astype("<i8").tobytes()).hexdigest()[:16]
