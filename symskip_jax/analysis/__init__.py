@@ -1,0 +1,1 @@
+"""Pictures and pages made from results: plain arrays and numbers in, files out."""
