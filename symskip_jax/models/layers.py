@@ -1,0 +1,151 @@
+"""Convolution, its exact mirror, and the block of section 3.1 that each is the heart of."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array, lax
+from jax.typing import DTypeLike
+
+Init = Literal["gaussian", "he"]
+
+BATCH_NORM_MOMENTUM = 0.9
+BATCH_NORM_EPSILON = 1e-5
+
+_DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+
+
+def kernel_init(init: Init) -> jax.nn.initializers.Initializer:
+    """Returns the paper's Gaussian(0, 0.01) (section 4) or He's Gaussian(0, sqrt(2 / fan_in))."""
+    if init == "gaussian":
+        return nn.initializers.normal(0.01)
+    return nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+
+
+def strided_convolution(x_bhwc: Array, kernel_hwio: Array, stride: int) -> Array:
+    """Convolves with (kernel - 1) / 2 zeros on each side, as torch's Conv2d(padding=kernel // 2).
+
+    Args:
+        x_bhwc: [B, H, W, I].
+        kernel_hwio: [K, K, I, O], K odd.
+        stride: step between outputs.
+
+    Returns:
+        [B, ceil(H / stride), ceil(W / stride), O].
+    """
+    pad = kernel_hwio.shape[0] // 2
+    return lax.conv_general_dilated(
+        x_bhwc,
+        kernel_hwio,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=_DIMENSIONS,
+    )
+
+
+def transposed_convolution(
+    x_bhwc: Array, kernel_hwio: Array, stride: int, out_size: tuple[int, int]
+) -> Array:
+    """Maps the output size of `strided_convolution` back to the exact size that went in.
+
+    It is the transpose of that convolution (torch's ConvTranspose2d with padding=kernel // 2 and
+    whatever output_padding gives `out_size`), computed one output phase at a time: the outputs whose
+    row and column leave the same remainder by the stride come from an ordinary convolution with a part
+    of the kernel. So neither it nor its gradients need an input-dilated convolution, which XLA runs
+    slowly on CPU and CUDA.
+
+    Args:
+        x_bhwc: [B, ceil(H / stride), ceil(W / stride), I].
+        kernel_hwio: [K, K, I, O], K odd, K >= stride; tap k of input j lands on output
+            stride * j - K // 2 + k.
+        stride: step between the inputs, in outputs.
+        out_size: (H, W).
+
+    Returns:
+        [B, H, W, O].
+    """
+    batch, rows, columns, _ = x_bhwc.shape
+    pad = kernel_hwio.shape[0] // 2
+
+    def phase(r: int, length: int) -> tuple[slice, tuple[int, int]]:
+        first_tap = (r + pad) % stride
+        taps = slice(first_tap, None, stride)
+        count = len(range(*taps.indices(kernel_hwio.shape[0])))
+        low = count - 1 - (r + pad - first_tap) // stride
+        return taps, (low, count - 1 - low)
+
+    phases = []
+    for r in range(stride):
+        taps_h, pad_h = phase(r, rows)
+        for c in range(stride):
+            taps_w, pad_w = phase(c, columns)
+            part = kernel_hwio[taps_h, taps_w][::-1, ::-1]
+            phases.append(
+                lax.conv_general_dilated(
+                    x_bhwc, part, (1, 1), (pad_h, pad_w), dimension_numbers=_DIMENSIONS
+                )
+            )
+    if stride == 1:
+        return phases[0]
+    y = jnp.stack(phases, axis=3).reshape(batch, rows, columns, stride, stride, -1)
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, rows * stride, columns * stride, -1)
+    return y[:, : out_size[0], : out_size[1]]
+
+
+class Conv(nn.Module):
+    """Strided convolution without a bias, zero-padded evenly.
+
+    Shapes: [B, H, W, I] -> [B, ceil(H / stride), ceil(W / stride), features].
+    """
+
+    features: int
+    kernel: int
+    stride: int
+    initializer: Init
+    dtype: DTypeLike
+
+    @nn.compact
+    def __call__(self, x_bhwc: Array) -> Array:
+        shape = (self.kernel, self.kernel, x_bhwc.shape[-1], self.features)
+        kernel = self.param("kernel", kernel_init(self.initializer), shape, jnp.float32)
+        return strided_convolution(
+            x_bhwc.astype(self.dtype), kernel.astype(self.dtype), self.stride
+        )
+
+
+class Deconv(nn.Module):
+    """Mirror of `Conv`; see `transposed_convolution`.
+
+    Shapes: [B, ceil(H / stride), ceil(W / stride), I] -> [B, H, W, features], (H, W) = `out_size`.
+    """
+
+    features: int
+    kernel: int
+    stride: int
+    initializer: Init
+    dtype: DTypeLike
+    use_bias: bool = False
+
+    @nn.compact
+    def __call__(self, x_bhwc: Array, out_size: tuple[int, int]) -> Array:
+        shape = (self.kernel, self.kernel, x_bhwc.shape[-1], self.features)
+        kernel = self.param("kernel", kernel_init(self.initializer), shape, jnp.float32)
+        y = transposed_convolution(
+            x_bhwc.astype(self.dtype), kernel.astype(self.dtype), self.stride, out_size
+        )
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+            y = y + bias.astype(self.dtype)
+        return y
+
+
+def batch_norm(dtype: DTypeLike, axis_name: str | None, name: str = "bn") -> nn.BatchNorm:
+    """Returns BatchNorm with float32 parameters and statistics, whatever the compute dtype."""
+    return nn.BatchNorm(
+        momentum=BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        dtype=dtype,
+        axis_name=axis_name,
+        name=name,
+    )

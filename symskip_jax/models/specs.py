@@ -1,0 +1,105 @@
+"""The encoders of the paper as tables (supplement A, table 1).
+
+Everything that depends on the shape of a network (encoder, mirrored decoder, heads, checks, export)
+reads these tables.
+"""
+
+import dataclasses
+from typing import Literal, NamedTuple
+
+from symskip_jax.errors import UserError
+
+HeadKind = Literal["pool_linear", "conv_pool", "fully_connected"]
+
+
+class Layer(NamedTuple):
+    """One row of the table: a square convolution kernel, its stride and its number of filters."""
+
+    kernel: int
+    stride: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """An encoder and the head that the paper puts on it.
+
+    Attributes:
+        name: how the configuration calls the network.
+        layers: convolutions from the image to the deepest features.
+        head: `pool_linear` (global average pooling, fc), `conv_pool` (1x1 convolution to the classes,
+            global average pooling) or `fully_connected` (fc layers of `hidden`, then fc).
+        hidden: widths of the hidden fully connected layers of the head.
+    """
+
+    name: str
+    layers: tuple[Layer, ...]
+    head: HeadKind
+    hidden: tuple[int, ...] = ()
+
+    def scaled(self, multiplier: float) -> "Spec":
+        """Returns the same network with every width multiplied and rounded.
+
+        Raises:
+            UserError: a layer would be left without filters.
+        """
+        widths = [round(layer.width * multiplier) for layer in self.layers]
+        hidden = tuple(round(width * multiplier) for width in self.hidden)
+        if min([*widths, *hidden]) < 1:
+            raise UserError(
+                f"model.width_multiplier={multiplier} leaves a layer of {self.name} without filters; "
+                f"the smallest that works is about {0.51 / min(x.width for x in self.layers):.4f}"
+            )
+        layers = tuple(
+            layer._replace(width=width) for layer, width in zip(self.layers, widths, strict=True)
+        )
+        return dataclasses.replace(self, layers=layers, hidden=hidden)
+
+    def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """Returns the (height, width) at the input of each layer, then that of the features.
+
+        A convolution pads (kernel - 1) / 2 zeros on each side, so a stride of s maps n to ceil(n / s).
+        """
+        sizes = [(height, width)]
+        for layer in self.layers:
+            height, width = -(-height // layer.stride), -(-width // layer.stride)
+            sizes.append((height, width))
+        return tuple(sizes)
+
+
+def network_1(blocks: tuple[int, int, int, int] = (5, 5, 5, 0), n: int = 128) -> Spec:
+    """CIFAR (m = 5, 5, 5, 0; n = 128) and STL-10 (m = 2, 2, 3, 3; n = 64).
+
+    Block k has blocks[k] convolutions of n * 2**k filters, the last of them with stride 2.
+    """
+    if any(m < 0 for m in blocks) or sum(blocks) == 0 or n < 1:
+        raise UserError(
+            f"model.blocks={tuple(blocks)} and model.n={n} make no network; blocks are counts of layers "
+            "(at least one above 0) and n a number of filters (at least 1)"
+        )
+    layers: list[Layer] = []
+    for k, m in enumerate(blocks):
+        layers += [Layer(3, 1, n * 2**k)] * (m - 1) + [Layer(3, 2, n * 2**k)] * (m > 0)
+    return Spec("network_1", tuple(layers), "pool_linear")
+
+
+def network_2() -> Spec:
+    """CIFAR-10 with 4,000 labels: All-CNN-C without pooling."""
+    layers = (
+        *(Layer(3, 1, 96), Layer(3, 1, 96), Layer(3, 2, 96)),
+        *(Layer(3, 1, 192), Layer(3, 1, 192), Layer(3, 2, 192)),
+        *(Layer(3, 1, 192), Layer(1, 1, 192)),
+    )
+    return Spec("network_2", layers, "conv_pool")
+
+
+def network_3() -> Spec:
+    """PASCAL VOC and ImageNet: VGG-16 without pooling."""
+    layers = (
+        *(Layer(3, 1, 64), Layer(3, 2, 64)),
+        *(Layer(3, 1, 128), Layer(3, 2, 128)),
+        *(Layer(3, 1, 256), Layer(3, 1, 256), Layer(3, 2, 256)),
+        *(Layer(3, 1, 512), Layer(3, 1, 512), Layer(3, 2, 512)),
+        *(Layer(3, 1, 512), Layer(3, 1, 512), Layer(3, 2, 512)),
+    )
+    return Spec("network_3", layers, "fully_connected", hidden=(4096, 4096))
