@@ -104,7 +104,7 @@ def test_sheet_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypa
     ],
 )
 def test_sheet_refuses_arrays_that_do_not_fit(tmp_path, change, message):
+    clean, corrupted, reconstructed, *psnrs = change(*three_rows((2, 8, 8, 1)))
     with pytest.raises(ValueError, match=message):
-        arguments = list(change(*three_rows((2, 8, 8, 1))))
-        reconstruction_sheet(*arguments[:3], tmp_path / "sheet.png", *arguments[3:])
+        reconstruction_sheet(clean, corrupted, reconstructed, tmp_path / "sheet.png", *psnrs)
     assert os.listdir(tmp_path) == []

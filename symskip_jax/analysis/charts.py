@@ -1,0 +1,155 @@
+"""Line charts as SVG elements that stand in an HTML page and take its text colour."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+
+from matplotlib.ticker import MaxNLocator
+
+# Okabe and Ito's colours, safe for the colour-blind, without the two that vanish on a white or a
+# black page. Dashes begin where the colours run out.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_DASHES = ("none", "7 3", "2 3", "9 3 2 3")
+
+_WIDTH, _HEIGHT = 460, 300
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_MAX_LOG_TICKS = 7
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line of a chart. Points that are not finite are left out."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Curves on common axes. Curves of one label look alike and share one legend entry."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: Sequence[Curve]
+    caption: str
+    log_y: bool = False
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How the curves of one label are drawn: a colour and an SVG dash pattern."""
+
+    colour: str
+    dash: str
+
+    def attributes(self) -> str:
+        """Give the style as SVG attributes."""
+        return f'stroke="{self.colour}" stroke-dasharray="{self.dash}"'
+
+
+def line_styles(labels: Iterable[str]) -> dict[str, LineStyle]:
+    """Give every distinct label a style of its own, in order of first appearance."""
+    unique = dict.fromkeys(labels)
+    return {
+        label: LineStyle(_COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS) % len(_DASHES)])
+        for i, label in enumerate(unique)
+    }
+
+
+def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
+    """Draw the axes and curves of a chart as one `<svg>` that scales with its container.
+
+    Title, caption and legend are the page's to write. Under `log_y`, points with y <= 0 are left
+    out too.
+    """
+    lines = [(curve.label, _visible(curve, chart.log_y)) for curve in chart.curves]
+    x_axis = _linear_axis([x for _, points in lines for x, _ in points], snap=False)
+    ys = [y for _, points in lines for _, y in points]
+    y_axis = _log_axis(ys) if chart.log_y else _linear_axis(ys, snap=True)
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return (
+            _LEFT + x_axis.fraction(x) * (_WIDTH - _LEFT - _RIGHT),
+            _HEIGHT - _BOTTOM - y_axis.fraction(y) * (_HEIGHT - _TOP - _BOTTOM),
+        )
+
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(chart.title)}">'
+    ]
+    for tick in y_axis.ticks:
+        _, y = place(x_axis.low, tick)
+        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(_text(_LEFT - 7, y + 5, f"{tick:g}", "end"))
+    for tick in x_axis.ticks:
+        x, _ = place(tick, y_axis.low)
+        parts.append(f'<path class="axis" d="M{x:.1f} {_HEIGHT - _BOTTOM}v5"/>')
+        parts.append(_text(x, _HEIGHT - _BOTTOM + 19, f"{tick:g}", "middle"))
+    parts.append(f'<path class="axis" d="M{_LEFT} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
+    parts.append(_text(0, 15, chart.y_label, "start"))
+    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
+    for label, points in lines:
+        style = styles[label]
+        places = [place(x, y) for x, y in points]
+        if len(places) == 1:
+            (x, y), *_ = places
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{style.colour}"/>')
+        elif places:
+            path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+            parts.append(f'<polyline class="curve" points="{path}" {style.attributes()}/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _visible(curve: Curve, log_y: bool) -> list[tuple[float, float]]:
+    return [
+        (float(x), float(y))
+        for x, y in zip(curve.x, curve.y, strict=True)
+        if math.isfinite(x) and math.isfinite(y) and not (log_y and y <= 0)
+    ]
+
+
+def _text(x: float, y: float, text: str, anchor: str) -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+@dataclass(frozen=True)
+class _Axis:
+    low: float
+    high: float
+    ticks: Sequence[float]
+    log: bool = False
+
+    def fraction(self, value: float) -> float:
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
+
+def _linear_axis(values: Sequence[float], snap: bool) -> _Axis:
+    """Cover the values; with `snap`, up to the ticks around them."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        margin = 0.1 * abs(low) or 1.0
+        low, high = low - margin, high + margin
+    ticks = [
+        float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+    ]
+    if snap:
+        return _Axis(ticks[0], ticks[-1], ticks)
+    return _Axis(low, high, [tick for tick in ticks if low <= tick <= high])
+
+
+def _log_axis(values: Sequence[float]) -> _Axis:
+    """Cover the values up to the ticks around them: 1, 2 and 5, or whole decades."""
+    low, high = min(values, default=0.1), max(values, default=1.0)
+    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
+    every = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
+    first = max(i for i, tick in enumerate(every) if tick <= low or i == 0)
+    last = next(i for i, tick in enumerate(every) if tick >= high and i > first)
+    ticks = every[first : last + 1]
+    if len(ticks) > _MAX_LOG_TICKS:
+        step = math.ceil(len(decades) / _MAX_LOG_TICKS)
+        ticks = [tick for tick in every[::3][::step] if every[first] <= tick <= every[last]]
+    return _Axis(every[first], every[last], ticks, log=True)
