@@ -8,7 +8,8 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, ArraySource, Source
 from symskip_jax.errors import UserError
 
-CHUNK = 1000
+MAX_CHUNK = 1000
+CHUNK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True)
@@ -64,11 +65,13 @@ def load_resident(source: Source) -> ResidentData:
 
 
 def _read_all(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    shape = source[0].image.shape
+    first = source[0].image
+    shape = first.shape
+    chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // first.nbytes))
     images_nhwc = np.empty((len(source), *shape), np.uint8)
     labels_n = np.empty(len(source), np.int64)
-    for start in range(0, len(source), CHUNK):
-        indices = range(start, min(start + CHUNK, len(source)))
+    for start in range(0, len(source), chunk):
+        indices = range(start, min(start + chunk, len(source)))
         for index, example in zip(indices, source.__getitems__(indices), strict=True):
             if example.image.shape != shape:
                 raise UserError(

@@ -1,6 +1,7 @@
 """Datasets by name. The same names everywhere: on the command line, in configs and in code."""
 
 from difflib import get_close_matches
+from pathlib import Path
 
 from symskip_jax.data.base import ArraySource, Example, Source
 from symskip_jax.errors import UserError
@@ -29,7 +30,7 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
         UserError: the name, the split or what lies there is not usable; the line says why.
     """
     scheme, _, rest = name.partition(":")
-    # Imported here, so that reading a folder does not wait for TFDS, nor digits for OpenCV.
+    # Imported here, so that a folder does not wait for TFDS, nor digits for OpenCV.
     if name == "digits":
         from symskip_jax.data.digits import open_digits
 
@@ -38,19 +39,26 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
         from symskip_jax.data.tfds_source import TfdsSource
 
         return TfdsSource(rest, split, data_dir)
-    raise UserError(f"unknown dataset '{name}': {_hint(name)}a dataset is one of {_forms()}")
+    if scheme == "folder" and rest:
+        from symskip_jax.data.folder import FolderSource
+
+        return FolderSource(rest, split)
+    if scheme == "npz" and rest:
+        from symskip_jax.data.npz import open_npz
+
+        return open_npz(rest, split)
+    nearest = _nearest(name)
+    hint = f"did you mean '{nearest}'? " if nearest else ""
+    forms = ", ".join(FORMS.values())
+    raise UserError(f"unknown dataset '{name}': {hint}a dataset is one of {forms}")
 
 
-def _hint(name: str) -> str:
+def _nearest(name: str) -> str | None:
     scheme, colon, rest = name.partition(":")
-    if scheme in FORMS:
-        return ""
-    nearest = get_close_matches(scheme, FORMS, n=1)
-    if nearest:
-        meant = nearest[0]
-        return f"did you mean '{meant + colon + rest if colon else FORMS[meant]}'? "
-    return "" if colon else f"did you mean 'tfds:{name}'? "
-
-
-def _forms() -> str:
-    return ", ".join(FORMS.values())
+    if Path(name).expanduser().is_dir():
+        return f"folder:{name}"
+    if name.endswith(".npz"):
+        return f"npz:{name}"
+    if close := get_close_matches(scheme, FORMS, n=1):
+        return f"{close[0]}:{rest}" if rest else FORMS[close[0]]
+    return f"tfds:{name}" if name.isidentifier() else None

@@ -53,17 +53,32 @@ def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarra
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def held_out(labels_n: np.ndarray) -> np.ndarray:
-    """Mark a tenth, rounded up, as the test split of images that came without one.
+def mark_split(labels_n: np.ndarray, split: str, name: str) -> np.ndarray:
+    """Mark the images of "train" or "test" in a dataset that came without splits.
 
-    A pure function of the labels (integer [N]): drawn at random once and for all, and spread over
-    the classes in proportion. Returns bool [N].
+    "test" is a tenth, rounded up: a fixed random draw, spread over the classes in proportion, the
+    same for the same labels. "train" is the rest.
+
+    Args:
+        labels_n: integer [N], -1 where there is no label.
+        split: "train" or "test".
+        name: of the dataset, for messages.
+
+    Returns:
+        bool [N].
+
+    Raises:
+        UserError: there is no such split, or a single image, which cannot be split.
     """
+    if split not in ("train", "test"):
+        raise UserError(f"{name}: there is no split '{split}', only 'train' and 'test'")
+    if len(labels_n) < 2:
+        raise UserError(f"{name}: {len(labels_n)} image cannot be split into train and test")
     shuffled = np.random.RandomState(0).permutation(len(labels_n))
     by_class = shuffled[np.argsort(labels_n[shuffled], kind="stable")]
     is_test_n = np.zeros(len(labels_n), bool)
     is_test_n[by_class[::10]] = True
-    return is_test_n
+    return is_test_n if split == "test" else ~is_test_n
 
 
 def indices_hash(indices: np.ndarray) -> str:

@@ -1,7 +1,7 @@
 """TensorFlow Datasets prepared as ArrayRecord, read without TensorFlow."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class TfdsSource(Source):
         prepared = _find(name, resolve_data_dir(data_dir))
         builder: Any = tfds.builder_from_directory(prepared.path)
         self.name = f"tfds:{name} {split}"
-        self._records = _open_split(builder, split, self.name, prepared)
+        self._records = _open_split(builder, name, split, prepared.num_images)
         features: dict[str, Any] = dict(builder.info.features.items())
         _check_image(features, self.name)
         label = features.get("label")
@@ -102,15 +102,14 @@ def _how_to_prepare(name: str, data_dir: str) -> str:
     )
 
 
-def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
+def _open_split(builder: Any, name: str, split: str, splits: Iterable[str]) -> Any:
     try:
         records = builder.as_data_source(split=split)
         len(records)
     except ValueError as error:
-        splits = ", ".join(prepared.num_images)
         raise UserError(
-            f"{name}: split '{split}' is not one of {splits}, nor a slice that has images, "
-            f"such as '{next(iter(prepared.num_images), 'train')}[:80%]'"
+            f"tfds:{name} has no images in a split '{split}': it has {', '.join(splits)}, and "
+            f"slices such as '{next(iter(splits), 'train')}[:80%]'"
         ) from error
     return records
 
