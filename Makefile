@@ -1,33 +1,53 @@
+# Everything a fresh machine needs beside python3 and a package index comes from here.
+# PYTHON=python3.12 chooses another interpreter. On Linux the index's torch, which `make test`
+# installs, may bring gigabytes of CUDA along; an index of CPU builds given to pip as an
+# extra one (PIP_EXTRA_INDEX_URL) avoids that.
+
 PYTHON ?= python3
 VENV := .venv
-BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+LOWEST := .venv-lowest
+PYTEST_OPTIONS := --numprocesses auto --maxprocesses 8 --dist worksteal
+
+# Nothing but the wheels: no question to another registry about newer versions of pyright.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test clean
+.PHONY: help quickstart test test-lowest clean
 
 help:  ## List the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 quickstart: $(VENV)/.default  ## Set up .venv and run the main job on the embedded digits
-	$(BIN)/symskip quickstart
+	$(VENV)/bin/symskip quickstart
 
-test: $(VENV)/.dev  ## Set up .venv with all that the tests need; lint, type-check, test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
-	$(BIN)/pytest -n auto
+test: $(VENV)/.dev  ## Set up .venv with the tools too; check style and types, run the tests
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/pyright
+	$(VENV)/bin/pytest $(PYTEST_OPTIONS)
 
-clean:  ## Remove environments, caches and build outputs (not runs/)
-	rm -rf .venv .venv-lowest .cache .hypothesis .pytest_cache .ruff_cache build dist
+test-lowest: $(LOWEST)/.dev  ## Run the tests on the oldest versions that pyproject.toml allows
+	$(LOWEST)/bin/pytest $(PYTEST_OPTIONS)
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+clean:  ## Remove environments, caches and build outputs; runs/ stays
+	rm -rf $(VENV) $(LOWEST) .cache .pytest_cache .ruff_cache build dist
 
-$(VENV)/.default: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) --editable .
+# The stamps are younger than the files that decide what is installed.
+$(VENV)/.default: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP_INSTALL) --editable '.[dev,interop]'
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,interop]'
 	touch $(VENV)/.default $@
+
+$(LOWEST)/.dev: pyproject.toml | $(LOWEST)/bin/pip
+	sed -En 's/^ +"([A-Za-z0-9_-]+)(\[[a-z]+\])?>=([0-9.]+)".*/\1==\3/p' pyproject.toml \
+		> $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[dev,interop]'
+	touch $@
+
+%/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than 3.11: name a newer one with PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $*
