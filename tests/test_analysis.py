@@ -61,12 +61,15 @@ def test_sheet_writes_the_psnr_under_its_row(tmp_path):
     assert changed_columns.min() >= last_tile[1]
 
 
-@pytest.mark.parametrize("width", [8, 13])
-def test_sheet_has_narrow_margins_at_any_width(tmp_path, width):
-    reconstruction_sheet(*three_rows((5, 9, width, 1)), tmp_path / "sheet.png")
+@pytest.mark.parametrize("shape", [(5, 9, 8, 1), (2, 25, 25, 1)])
+def test_sheet_has_narrow_even_margins(tmp_path, shape):
+    reconstruction_sheet(*three_rows(shape), tmp_path / "sheet.png")
     ink = (read_rgb(tmp_path / "sheet.png") != 255).any(axis=-1)
-    for line in (ink, ink[::-1], ink.T, ink.T[::-1]):
-        assert line.any(axis=1).argmax() <= 16
+    top, bottom, left, right = (
+        line.any(axis=1).argmax() for line in (ink, ink[::-1], ink.T, ink.T[::-1])
+    )
+    assert top == bottom == right
+    assert 1 <= top <= 10 and 1 <= left <= 16
 
 
 def test_sheet_replaces_the_old_one_and_leaves_nothing_else(tmp_path):

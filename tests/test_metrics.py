@@ -15,7 +15,7 @@ def image_pair(shape, noise=20.0, seed=0):
     """Smooth uint8 images and float32 noisy copies, so that the SSIM is neither 0 nor 1."""
     rng = np.random.default_rng(seed)
     ramp = np.linspace(0, 200, shape[1] * shape[2]).reshape(shape[1], shape[2], 1)
-    references = np.uint8(ramp + rng.integers(0, 56, shape))
+    references = (ramp + rng.integers(0, 56, shape)).astype(np.uint8)
     noisy = np.clip(references + rng.normal(0, noise, shape), 0, 255).astype(np.float32)
     return noisy, references
 

@@ -144,6 +144,8 @@ def test_many_labels_are_all_told_apart(tmp_path):
     page = report_page(tmp_path, charts=[dataclasses.replace(CHART, curves=curves)])
     styles = {(a["stroke"], a["stroke-dasharray"]) for a in page.attributes("polyline")}
     assert len(styles) == 20
+    page = report_page(tmp_path, charts=[dataclasses.replace(CHART, curves=curves[:6] * 3)])
+    assert {a["stroke-dasharray"] for a in page.attributes("polyline")} == {"none"}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_many_labels_are_all_told_apart(tmp_path):
         (False, [-0.2, 0.0, 0.1]),
         (True, [0.02, 0.05, 0.1]),
         (True, [0.001, 1.0, 100.0]),
-        (True, [1e-12, 1e-3, 1e6]),
+        (True, [1e-15, 1e-3, 1e3]),
         (True, [0.031, 0.05, 0.034]),
     ],
 )
@@ -177,6 +179,22 @@ def test_points_stand_at_the_height_of_their_ticks(tmp_path, log_y, ys):
     assert all(0 <= x <= float(box[2]) and 0 <= y <= float(box[3]) for x, y in points)
 
 
+@pytest.mark.parametrize(("log_y", "ys"), [(False, [1, 2, 3]), (True, [0.01, 0.1, 1])])
+def test_equal_steps_are_equally_high(tmp_path, log_y, ys):
+    page = report_page(tmp_path, charts=[Chart("", "", "", [Curve("a", [0, 1, 2], ys)], "", log_y)])
+    points = page.attributes("polyline")[0]["points"].split()
+    heights = [float(point.split(",")[1]) for point in points]
+    assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
+    assert heights[0] - heights[1] > 50
+
+
+def test_large_numbers_have_short_ticks_that_differ(tmp_path):
+    curve = Curve("a", [0, 40_000], [12_100_000, 12_600_000])
+    page = report_page(tmp_path, charts=[dataclasses.replace(CHART, curves=[curve])])
+    texts = page.texts("text")
+    assert {"12.2M", "12.4M", "10k", "40k"} <= set(texts)
+
+
 @pytest.mark.parametrize("log_y", [False, True])
 @pytest.mark.parametrize(
     ("ys", "drawn"),
@@ -196,6 +214,12 @@ def test_points_that_are_not_finite_are_left_out(tmp_path):
     curve = Curve("a", [0, 1, 2, 3], [1.0, math.nan, 2.0, math.inf])
     page = report_page(tmp_path, charts=[dataclasses.replace(CHART, curves=[curve])])
     assert len(page.attributes("polyline")[0]["points"].split()) == 2
+
+
+def test_curve_with_more_x_than_y_is_refused(tmp_path):
+    chart = dataclasses.replace(CHART, curves=[Curve("a", [0, 1, 2], [1.0, 2.0])])
+    with pytest.raises(ValueError):
+        report_page(tmp_path, charts=[chart])
 
 
 def test_report_without_table_charts_and_facts(tmp_path):

@@ -13,13 +13,13 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 
 _WIDTH, _HEIGHT = 460, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 30, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 30, 44
 _MAX_LOG_TICKS = 7
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One line of a chart. Points that are not finite are left out."""
+    """One line of a chart, as many x as y. Points that are not finite are left out."""
 
     label: str
     x: Sequence[float]
@@ -82,11 +82,11 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     for tick in y_axis.ticks:
         _, y = place(x_axis.low, tick)
         parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 7, y + 5, f"{tick:g}", "end"))
+        parts.append(_text(_LEFT - 7, y + 5, _tick_text(tick), "end"))
     for tick in x_axis.ticks:
         x, _ = place(tick, y_axis.low)
         parts.append(f'<path class="axis" d="M{x:.1f} {_HEIGHT - _BOTTOM}v5"/>')
-        parts.append(_text(x, _HEIGHT - _BOTTOM + 19, f"{tick:g}", "middle"))
+        parts.append(_text(x, _HEIGHT - _BOTTOM + 19, _tick_text(tick), "middle"))
     parts.append(f'<path class="axis" d="M{_LEFT} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
     parts.append(_text(0, 15, chart.y_label, "start"))
     parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
@@ -112,6 +112,14 @@ def _visible(curve: Curve, log_y: bool) -> list[tuple[float, float]]:
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _tick_text(tick: float) -> str:
+    if abs(tick) >= 1e6:
+        return f"{tick / 1e6:g}M"
+    if abs(tick) >= 1e4:
+        return f"{tick / 1e3:g}k"
+    return f"{tick:g}"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width:
 table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
 td { white-space: nowrap }
-th:first-child { text-align: left; padding-left: 0 }
+th:first-child { text-align: left; padding-left: 0; min-width: 6rem; overflow-wrap: anywhere }
 thead th { color: var(--soft); font-size: .9rem; font-weight: normal; vertical-align: bottom }
 th[colspan] { text-align: center }
 tbody th { font-weight: normal }
@@ -102,6 +102,9 @@ def write_report(
     All text is plain text. `value_label` says what the table measures and in which unit;
     `sheet_png` is a PNG file, copied into the page. A label keeps its colour from chart to chart.
     The file appears whole or not at all.
+
+    Raises:
+        ValueError: a row without values, or a curve with more x than y or more y than x.
     """
     styles = line_styles(curve.label for chart in charts for curve in chart.curves)
     sections = [
