@@ -1,14 +1,16 @@
-"""What is there to train on: prepared TFDS datasets, found without importing TFDS."""
+"""What there is to train on: found without importing TFDS or reading an image."""
 
 import json
 import os
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A TFDS dataset in a folder: what its dataset_info.json says.
+    """A TFDS dataset in a folder, as its dataset_info.json has it.
 
     num_images: images of each split, by the split's name.
     """
@@ -16,43 +18,83 @@ class Prepared:
     path: Path
     name: str
     config: str | None
-    version: tuple[int, ...]
+    version: str
     file_format: str
     num_images: dict[str, int]
 
+    @property
+    def full_name(self) -> str:
+        """The name it is opened by: tfds:NAME[/CONFIG]:VERSION."""
+        return f"tfds:{self.name}{f'/{self.config}' if self.config else ''}:{self.version}"
 
-def default_data_dir() -> Path:
-    """TFDS's own default: TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
-    return Path(os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")).expanduser()
+
+class Listing(NamedTuple):
+    """A line of `symskip data list`: the name to type, what it is, and where it lies."""
+
+    name: str
+    description: str
+    where: str
+
+
+def list_datasets(data_dir: str | None = None) -> list[Listing]:
+    """Every dataset that can be named, those prepared under data_dir one by one.
+
+    data_dir None is TFDS's default.
+    """
+    folder = resolve_data_dir(data_dir)
+    prepared = [Listing(it.full_name, _describe(it), str(it.path)) for it in find_prepared(folder)]
+    return [
+        Listing("digits", "1,797 handwritten digits, 8x8, grey, 10 classes", "comes along"),
+        *prepared,
+        Listing(
+            "tfds:NAME[/CONFIG][:VERSION]",
+            "TensorFlow Datasets, prepared as ArrayRecord; "
+            + (f"{len(prepared)} found" if prepared else "none found"),
+            str(folder),
+        ),
+        Listing(
+            "folder:PATH",
+            "image files; sub-folders are classes; train/, test/, val/ are splits",
+            "PATH",
+        ),
+        Listing(
+            "npz:PATH",
+            "arrays images, labels; or train_images, train_labels, test_images, test_labels",
+            "PATH",
+        ),
+    ]
 
 
 def resolve_data_dir(data_dir: str | None) -> Path:
-    """The folder meant by a data_dir that may be None (the default) or start with ~."""
-    return Path(data_dir).expanduser() if data_dir else default_data_dir()
+    """The folder meant by a data_dir: None is TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
+    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return Path(data_dir or default).expanduser()
 
 
-def find_prepared(data_dir: Path, name: str = "*") -> list[Prepared]:
-    """Every TFDS dataset under data_dir, sorted; one that cannot be read is left out."""
+def find_prepared(data_dir: Path, name: str | None = None) -> list[Prepared]:
+    """The TFDS datasets (of this name) in data_dir, by name, config and version.
+
+    One whose dataset_info.json cannot be understood is left out.
+    """
+    base = escape(name) if name else "*"
     infos = [
-        *data_dir.glob(f"{name}/*/dataset_info.json"),
-        *data_dir.glob(f"{name}/*/*/dataset_info.json"),
+        *data_dir.glob(f"{base}/*/dataset_info.json"),
+        *data_dir.glob(f"{base}/*/*/dataset_info.json"),
     ]
-    found = [_read_info(info, data_dir) for info in infos]
-    return sorted(
-        (prepared for prepared in found if prepared),
-        key=lambda it: (it.name, it.config or "", it.version),
-    )
+    found = [prepared for info in infos if (prepared := _read_info(info, data_dir))]
+    return sorted(found, key=lambda it: (it.name, it.config or "", _numbers(it.version)))
 
 
 def _read_info(path: Path, data_dir: Path) -> Prepared | None:
-    name, *configs, version = path.parent.relative_to(data_dir).parts
+    name, *config, version = path.parent.relative_to(data_dir).parts
     try:
+        _numbers(version)
         info = json.loads(path.read_text())
         return Prepared(
             path=path.parent,
             name=name,
-            config=configs[0] if configs else None,
-            version=tuple(int(part) for part in version.split(".")),
+            config=config[0] if config else None,
+            version=version,
             file_format=info.get("fileFormat", "tfrecord"),
             num_images={
                 split["name"]: sum(map(int, split.get("shardLengths", ())))
@@ -61,3 +103,14 @@ def _read_info(path: Path, data_dir: Path) -> Prepared | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in version.split("."))
+
+
+def _describe(prepared: Prepared) -> str:
+    splits = ", ".join(f"{split} {count:,}" for split, count in prepared.num_images.items())
+    if prepared.file_format == "array_record":
+        return splits
+    return f"{splits}; prepared as {prepared.file_format}, which cannot be read"

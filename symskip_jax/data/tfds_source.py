@@ -1,7 +1,8 @@
 """TensorFlow Datasets prepared as ArrayRecord, read without TensorFlow."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from symskip_jax.data.base import UNLABELLED, Example, Source
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
 from symskip_jax.errors import UserError
 
-NAME = re.compile(r"(?P<name>\w+)(/(?P<config>[^:]+))?(:(?P<version>\d+\.\d+\.\d+))?")
+NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
 
 
 class TfdsSource(Source):
@@ -22,17 +23,19 @@ class TfdsSource(Source):
     Nothing is ever downloaded. Without a version the newest one prepared is read.
 
     Raises:
-        UserError: the dataset is unknown, not prepared, or not prepared as ArrayRecord; the split
-            is unknown; there is no uint8 image of 1 or 3 channels. The line says what to do.
+        UserError: the dataset is unknown, not prepared, not prepared as ArrayRecord or not whole;
+            the split is unknown; there is no uint8 image of 1 or 3 channels. The line says what to
+            do.
     """
 
     def __init__(self, name: str, split: str, data_dir: str | None = None):
-        prepared = _find(name, resolve_data_dir(data_dir))
-        builder: Any = tfds.builder_from_directory(prepared.path)
         self.name = f"tfds:{name} {split}"
-        self._records = _open_split(builder, name, split, prepared.num_images)
-        features: dict[str, Any] = dict(builder.info.features.items())
-        _check_image(features, self.name)
+        self._prepared = _find(name, resolve_data_dir(data_dir))
+        with _expecting_whole(self._prepared):
+            builder: Any = tfds.builder_from_directory(self._prepared.path)
+            features: dict[str, Any] = dict(builder.info.features.items())
+        _check_image(features, f"tfds:{name}")
+        self._records = _open_split(builder, split, f"tfds:{name}", self._prepared)
         label = features.get("label")
         self.class_names = (
             tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
@@ -42,10 +45,12 @@ class TfdsSource(Source):
         return len(self._records)
 
     def __getitem__(self, index: int, /) -> Example:
-        return self._example(self._records[index])
+        return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int], /) -> list[Example]:
-        return [self._example(record) for record in self._records.__getitems__(indices)]
+        with _expecting_whole(self._prepared):
+            records = self._records.__getitems__(indices)
+        return [self._example(record) for record in records]
 
     def _example(self, record: dict[str, Any]) -> Example:
         label = int(record["label"]) if self.class_names else UNLABELLED
@@ -56,60 +61,62 @@ def _find(name: str, data_dir: Path) -> Prepared:
     match = NAME.fullmatch(name)
     if not match:
         raise UserError(f"'tfds:{name}' is not of the form tfds:NAME[/CONFIG][:VERSION]")
-    found = find_prepared(data_dir, match["name"])
-    if match["config"]:
-        found = [it for it in found if it.config == match["config"]]
-    if match["version"]:
-        found = [it for it in found if it.version == tuple(map(int, match["version"].split(".")))]
+    same_name = find_prepared(data_dir, match["name"])
+    found = [
+        it
+        for it in same_name
+        if match["config"] in (None, it.config) and match["version"] in (None, it.version)
+    ]
+    if not found and same_name:
+        there = ", ".join(it.full_name for it in same_name)
+        raise UserError(f"'tfds:{name}' is not in {data_dir}, which has {there}")
     if not found:
-        raise UserError(_not_found(name, match["name"], data_dir))
-    configs = sorted({it.config for it in found if it.config})
-    if len(configs) > 1:
-        raise UserError(
-            f"'tfds:{name}' is prepared with several configs in {data_dir}: name one of "
-            + ", ".join(f"tfds:{match['name']}/{config}" for config in configs)
-        )
+        raise UserError(_not_prepared(name, match["name"], data_dir))
+    if len({it.config for it in found}) > 1:
+        there = ", ".join(it.full_name for it in found)
+        raise UserError(f"'tfds:{name}' has several configs in {data_dir}: name one of {there}")
     readable = [it for it in found if it.file_format == "array_record"]
     if not readable:
         raise UserError(
-            f"'tfds:{name}' in {data_dir} is prepared as {found[-1].file_format}, and only "
-            "array_record can be read: prepare it in another folder and name that as the data_dir; "
+            f"'tfds:{name}' is prepared as {found[-1].file_format} in {data_dir}, and only "
+            "array_record can be read: prepare it in another data_dir with: "
             + _how_to_prepare(name, "DIR")
         )
-    return max(readable, key=lambda it: it.version)
+    return readable[-1]
 
 
-def _not_found(name: str, base_name: str, data_dir: Path) -> str:
-    others = [f"tfds:{it.path.relative_to(data_dir).as_posix()}" for it in find_prepared(data_dir)]
-    same = [other for other in others if other.startswith(f"tfds:{base_name}/")]
-    if same:
-        return f"'tfds:{name}' is not in {data_dir}, which has {', '.join(same)}"
+def _not_prepared(name: str, base_name: str, data_dir: Path) -> str:
     known = tfds.list_builders(with_community_datasets=False)
-    if base_name not in known:
-        nearest = get_close_matches(base_name, known, n=3)
-        hint = f"did you mean {' or '.join(f'tfds:{it}' for it in nearest)}? " if nearest else ""
-        return (
-            f"'tfds:{name}' is neither in {data_dir} nor known to TFDS: {hint}"
-            "`symskip data list` shows what is there"
-        )
-    return f"'tfds:{name}' is not in {data_dir}: " + _how_to_prepare(name, str(data_dir))
-
-
-def _how_to_prepare(name: str, data_dir: str) -> str:
+    if base_name in known:
+        how = _how_to_prepare(name, str(data_dir))
+        return f"'tfds:{name}' is not in {data_dir}: prepare it with: {how}"
+    nearest = [f"'tfds:{it}'" for it in get_close_matches(base_name.lower(), known, n=3)]
+    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
     return (
-        "prepare it with: pip install 'symskip-jax[prepare]' && "
-        f"tfds build {name} --data_dir='{data_dir}' --file_format=array_record"
+        f"'tfds:{name}' is neither in {data_dir} nor known to TFDS: {hint}"
+        "`symskip data list` shows what is there"
     )
 
 
-def _open_split(builder: Any, name: str, split: str, splits: Iterable[str]) -> Any:
+def _how_to_prepare(name: str, data_dir: str) -> str:
+    # Not `tfds build`, which does not start without Apache Beam (TFDS 4.9.10).
+    call = f"tfds.builder({name!r}, data_dir={data_dir!r}, file_format='array_record')"
+    return (
+        "pip install 'symskip-jax[prepare]' && python -c "
+        f'"import tensorflow_datasets as tfds; {call}.download_and_prepare()"'
+    )
+
+
+def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
     try:
         records = builder.as_data_source(split=split)
+        # A slice that ends before it starts shows itself only here.
         len(records)
     except ValueError as error:
+        splits = list(prepared.num_images)
         raise UserError(
-            f"tfds:{name} has no images in a split '{split}': it has {', '.join(splits)}, and "
-            f"slices such as '{next(iter(splits), 'train')}[:80%]'"
+            f"{name} has no images in a split '{split}': it has {', '.join(splits)}, and slices "
+            f"such as '{splits[0]}[:80%]'"
         ) from error
     return records
 
@@ -123,3 +130,16 @@ def _check_image(features: dict[str, Any], name: str) -> None:
             f"{name} has images of {num_channels} channels of {dtype.name}: "
             "only uint8 of 1 or 3 channels can be used"
         )
+
+
+@contextmanager
+def _expecting_whole(prepared: Prepared) -> Iterator[None]:
+    """Answer what TFDS and ArrayRecord raise for a missing, short or damaged file."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{prepared.full_name} in {prepared.path} is not whole: prepare or copy it again "
+            f"({reason})"
+        ) from error
