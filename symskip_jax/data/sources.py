@@ -55,7 +55,7 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
 
 def _nearest(name: str) -> str | None:
     scheme, colon, rest = name.partition(":")
-    if Path(name).expanduser().is_dir():
+    if name and Path(name).expanduser().is_dir():
         return f"folder:{name}"
     if name.endswith(".npz"):
         return f"npz:{name}"

@@ -21,8 +21,11 @@ def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarra
         int64 [num_labels], sorted, each index once.
 
     Raises:
-        UserError: no image is labelled, or there are not enough labelled images in some class.
+        UserError: no image is labelled, there are not enough labelled images in some class, or
+            the seed is outside its range.
     """
+    if not 0 <= seed < 2**32:
+        raise UserError(f"cannot draw labels with seed {seed}: it must be from 0 to 2**32 - 1")
     labels_n = np.asarray(labels_n)
     classes, counts = np.unique(labels_n[labels_n != UNLABELLED], return_counts=True)
     if not len(classes):
@@ -40,8 +43,8 @@ def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarra
         smallest = counts.argmin()
         raise UserError(
             f"cannot draw {num_labels} labels evenly from {len(classes)} classes: class "
-            f"{classes[smallest]} has {counts[smallest]} images; "
-            f"ask for {counts[smallest] * len(classes)} or fewer"
+            f"{classes[smallest]} has {counts[smallest]} images; ask for "
+            f"{counts.min() * len(classes) + (counts > counts.min()).sum()} or fewer"
         )
     # RandomState, because numpy keeps its streams for ever and those of Generator may change.
     random = np.random.RandomState(seed)

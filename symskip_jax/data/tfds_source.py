@@ -134,10 +134,13 @@ def _check_image(features: dict[str, Any], name: str) -> None:
 
 @contextmanager
 def _expecting_whole(prepared: Prepared) -> Iterator[None]:
-    """Answer what TFDS and ArrayRecord raise for a missing, short or damaged file."""
+    """Answer what TFDS and ArrayRecord raise for a missing, short or damaged file.
+
+    TypeError is among it: of some short files ArrayRecord gives empty records.
+    """
     try:
         yield
-    except (RuntimeError, ValueError, OSError) as error:
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{prepared.full_name} in {prepared.path} is not whole: prepare or copy it again "

@@ -1,0 +1,113 @@
+import numpy as np
+import pytest
+from data_helpers import noise_images, user_error
+
+from symskip_jax.data.resident import load_resident
+from symskip_jax.data.sources import ArraySource, Example, Source, open_source
+
+
+class ListSource(Source):
+    """A source as a user would write one."""
+
+    name = "a list"
+
+    def __init__(self, examples, class_names=("cat", "dog")):
+        self.examples = examples
+        self.class_names = class_names
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitem__(self, index):
+        return self.examples[index]
+
+
+def test_every_image_and_label_is_there_in_order():
+    images, labels = noise_images(2500, 4, 5, 3), np.arange(2500) % 2
+    data = load_resident(ListSource([*map(Example, images, labels)]))
+    np.testing.assert_array_equal(data.images_nhwc, images)
+    np.testing.assert_array_equal(data.labels_n, labels)
+    assert data.images_nhwc.dtype == np.uint8 and data.images_nhwc.flags.c_contiguous
+    assert data.labels_n.dtype == np.int32
+    assert data.class_names == ("cat", "dog") and data.name == "a list" and len(data) == 2500
+
+
+def test_large_images_are_not_read_all_at_once():
+    held = []
+
+    class Counting(ListSource):
+        def __getitems__(self, indices):
+            held.append(len(indices))
+            return super().__getitems__(indices)
+
+    image = np.zeros((2048, 4096, 3), np.uint8)
+    load_resident(Counting([Example(image, 0)] * 7))
+    assert sum(held) == 7 and max(held) * image.nbytes <= 64 * 2**20
+
+
+def test_an_array_is_taken_as_it_is():
+    images = noise_images(3, 4, 4, 1)
+    data = load_resident(ArraySource("x", images, np.array([0, 1, 0]), ("a", "b")))
+    assert np.shares_memory(data.images_nhwc, images)
+    assert data.images_nhwc.shape == (3, 4, 4, 1)
+
+
+def test_class_names_are_dropped_where_no_image_has_a_label():
+    images = noise_images(2, 4, 4, 1)
+    for labels, class_names in (([-1, -1], None), ([-1, 1], ("a", "b"))):
+        data = load_resident(ArraySource("x", images, np.array(labels), ("a", "b")))
+        assert data.class_names == class_names
+
+
+def test_take_keeps_the_order_asked_for():
+    data = load_resident(open_source("digits", "test"))
+    part = data.take(np.array([7, 3]))
+    np.testing.assert_array_equal(part.images_nhwc, data.images_nhwc[[7, 3]])
+    np.testing.assert_array_equal(part.labels_n, data.labels_n[[7, 3]])
+    assert part.class_names == data.class_names
+
+
+def test_the_fingerprint_changes_with_any_pixel_label_or_shape():
+    images, labels = noise_images(4, 2, 6, 1), np.array([0, 1, 0, 1])
+
+    def fingerprint(images, labels):
+        return load_resident(ArraySource("x", images, labels, ("a", "b"))).fingerprint()
+
+    pixel, label = images.copy(), labels.copy()
+    pixel[3, 1, 5, 0] ^= 1
+    label[2] = 1
+    variants = [(images, labels), (pixel, labels), (images, label)]
+    variants.append((images.reshape(4, 6, 2, 1), labels))
+    assert len({fingerprint(*variant) for variant in variants}) == 4
+    assert fingerprint(images.copy(), labels.astype(np.int16)) == fingerprint(images, labels)
+
+
+def test_images_of_two_sizes_are_named_with_their_sizes():
+    images = [np.zeros((4, 5, 3), np.uint8)] * 3 + [np.zeros((6, 7, 3), np.uint8)]
+    message = user_error(lambda: load_resident(ListSource([Example(image, 0) for image in images])))
+    for part in ("image 0 of a list is 5x4", "image 3 of a list is 7x6", "resize"):
+        assert part in message
+
+
+def test_grey_among_colour_is_named():
+    images = [np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 1), np.uint8)]
+    message = user_error(lambda: load_resident(ListSource([Example(image, 0) for image in images])))
+    assert "3 channels" in message and "1 channel;" in message
+
+
+@pytest.mark.parametrize(
+    ("labels", "class_names", "parts"),
+    [
+        ([0, 2, 1], ("a", "b"), ["label 2", "image 1 of x", "0 to 1"]),
+        ([0, 1, -2], ("a", "b"), ["label -2", "image 2 of x", "0 to 1"]),
+        ([-1, 0, -1], None, ["label 0", "image 1 of x", "-1"]),
+    ],
+)
+def test_labels_outside_the_range_are_named(labels, class_names, parts):
+    source = ArraySource("x", noise_images(3, 4, 4, 1), np.array(labels), class_names)
+    message = user_error(lambda: load_resident(source))
+    assert all(part in message for part in parts), message
+
+
+def test_nothing_to_load():
+    assert "a list" in user_error(lambda: load_resident(ListSource([])))

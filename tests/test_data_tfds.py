@@ -1,0 +1,221 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from data_helpers import noise_images, user_error, write_tfds
+
+from symskip_jax.data.resident import load_resident
+from symskip_jax.data.sources import open_source
+
+TRAIN = (noise_images(12, 6, 5, 3), [0, 1] * 6)
+TEST = (noise_images(3, 6, 5, 3, seed=1), [1, 1, 0])
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tfds")
+    unlabelled = (noise_images(2, 6, 5, 3, seed=2), [-1, -1])
+    write_tfds(folder, {"train": TRAIN, "test": TEST, "unlabelled": unlabelled})
+    return str(folder)
+
+
+@pytest.mark.parametrize(("split", "expected"), [("train", TRAIN), ("test", TEST)])
+def test_images_and_labels_are_those_written(data_dir, split, expected):
+    source = open_source("tfds:scribbles", split, data_dir)
+    data = load_resident(source)
+    np.testing.assert_array_equal(data.images_nhwc, expected[0])
+    np.testing.assert_array_equal(data.labels_n, expected[1])
+    assert data.class_names == ("cat", "dog")
+    image, label = source[1]
+    np.testing.assert_array_equal(image, expected[0][1])
+    assert label == expected[1][1] and type(label) is int
+
+
+def test_splits_can_be_sliced_and_added(data_dir):
+    labels = load_resident(open_source("tfds:scribbles", "train[:3]+test", data_dir)).labels_n
+    assert labels.tolist() == TRAIN[1][:3] + TEST[1]
+
+
+def test_an_unlabelled_split_has_no_class_names_once_read(data_dir):
+    data = load_resident(open_source("tfds:scribbles", "unlabelled", data_dir))
+    assert data.labels_n.tolist() == [-1, -1] and data.class_names is None
+
+
+def test_a_dataset_without_labels(tmp_path):
+    features = {
+        "image": tfds.features.Image(shape=(6, 5, 3)),
+        "label": tfds.features.Scalar(np.int64),
+    }
+    write_tfds(tmp_path, {"train": TRAIN}, features=features)
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    assert source.class_names is None
+    assert load_resident(source).labels_n.tolist() == [-1] * 12
+
+
+def test_grey_images_keep_one_channel(tmp_path):
+    features = {
+        "image": tfds.features.Image(shape=(6, 5, 1)),
+        "label": tfds.features.ClassLabel(num_classes=2),
+    }
+    grey = noise_images(12, 6, 5)
+    write_tfds(tmp_path, {"train": (grey, TRAIN[1])}, features=features)
+    data = load_resident(open_source("tfds:scribbles", "train", str(tmp_path)))
+    np.testing.assert_array_equal(data.images_nhwc[..., 0], grey)
+    assert data.class_names == ("0", "1")
+
+
+def test_the_newest_version_is_read_unless_one_is_named(tmp_path):
+    for version in ("1.9.0", "1.10.0", "1.2.0"):
+        write_tfds(
+            tmp_path, {"train": (TRAIN[0], [int(version == "1.10.0")] * 12)}, version=version
+        )
+    for name, label in (("tfds:scribbles:1.2.0", 0), ("tfds:scribbles", 1)):
+        assert open_source(name, "train", str(tmp_path))[0].label == label
+
+
+def test_configs_are_named_where_there_are_several(tmp_path):
+    write_tfds(tmp_path, {"train": TRAIN}, config="large")
+    assert len(open_source("tfds:scribbles", "train", str(tmp_path))) == 12
+    write_tfds(tmp_path, {"train": TEST}, config="small")
+    message = user_error(lambda: open_source("tfds:scribbles", "train", str(tmp_path)))
+    assert "tfds:scribbles/large:1.0.0" in message and "tfds:scribbles/small:1.0.0" in message
+    assert len(open_source("tfds:scribbles/small", "train", str(tmp_path))) == 3
+    assert len(open_source("tfds:scribbles/large:1.0.0", "train", str(tmp_path))) == 12
+
+
+def test_the_default_data_dir_is_that_of_tfds(data_dir, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", data_dir)
+    assert len(open_source("tfds:scribbles", "test")) == 3
+
+
+def test_cifar10_as_it_is(real_data):
+    source = open_source("tfds:cifar10", "test[:200]", str(real_data / "tfds"))
+    data = load_resident(source)
+    assert data.images_nhwc.shape == (200, 32, 32, 3)
+    assert data.class_names is not None
+    assert data.class_names[0] == "airplane" and data.class_names[-1] == "truck"
+    # TFDS itself, one by one.
+    direct = tfds.data_source("cifar10", split="test", data_dir=real_data / "tfds", download=False)
+    for index in (0, 57, 199):
+        record = direct[index]
+        np.testing.assert_array_equal(data.images_nhwc[index], record["image"])
+        assert data.labels_n[index] == record["label"]
+        assert data.class_names[record["label"]] in record["id"].decode()
+
+
+def test_tensorflow_is_not_imported_and_nothing_is_printed(data_dir):
+    code = (
+        "import sys; from symskip_jax.data.sources import open_source;"
+        "from symskip_jax.data.resident import load_resident;"
+        f"load_resident(open_source('tfds:scribbles', 'train', {data_dir!r}));"
+        "assert 'tensorflow' not in sys.modules"
+    )
+    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
+    assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+def test_a_dataset_not_prepared_is_answered_with_the_command_that_prepares_it(tmp_path):
+    message = user_error(lambda: open_source("tfds:cifar10", "train", str(tmp_path)))
+    for part in (
+        "tfds:cifar10",
+        f"not in {tmp_path}",
+        "pip install 'symskip-jax[prepare]'",
+        f"tfds.builder('cifar10', data_dir='{tmp_path}', file_format='array_record')",
+        "download_and_prepare()",
+    ):
+        assert part in message
+
+
+def test_the_command_is_one_that_python_can_read(tmp_path):
+    message = user_error(lambda: open_source("tfds:cifar10", "train", str(tmp_path)))
+    code = message.split('python -c "')[1].split('"')[0]
+    imports, call = code.split("; ")
+    scope = {}
+    exec(imports, scope)
+    builder = eval(call.removesuffix(".download_and_prepare()"), scope)
+    assert builder.info.full_name.startswith("cifar10/")
+    assert builder.data_path.is_relative_to(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("tfds:cifar11", ["tfds:cifar11", "known to TFDS", "'tfds:cifar10'"]),
+        ("tfds:CIFAR100", ["tfds:CIFAR100", "'tfds:cifar100'"]),
+        ("tfds:qqqqqqqqqq", ["tfds:qqqqqqqqqq", "symskip data list"]),
+        ("tfds:scribbles:3.0.0", ["tfds:scribbles:3.0.0", "has tfds:scribbles:1.0.0"]),
+        ("tfds:scribbles/big", ["tfds:scribbles/big", "has tfds:scribbles:1.0.0"]),
+        ("tfds:scribbles:new", ["tfds:scribbles:new", "NAME[/CONFIG][:VERSION]"]),
+    ],
+)
+def test_names_that_there_are_not(data_dir, name, parts):
+    message = user_error(lambda: open_source(name, "train", data_dir))
+    assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    "split", ["valid", "train[:", "train[5:1]", "train[:0%]", "train[:200%]", ""]
+)
+def test_splits_that_there_are_not(data_dir, split):
+    message = user_error(lambda: open_source("tfds:scribbles", split, data_dir))
+    assert "tfds:scribbles" in message and f"'{split}'" in message
+    assert "train, test, unlabelled" in message
+
+
+def test_tfrecord_is_answered_with_how_to_prepare_arrayrecord(tmp_path):
+    write_tfds(tmp_path, {"train": TRAIN}, file_format="tfrecord")
+    message = user_error(lambda: open_source("tfds:scribbles", "train", str(tmp_path)))
+    for part in ("tfds:scribbles", "tfrecord", str(tmp_path), "file_format='array_record'"):
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("features", "part"),
+    [
+        ({"text": tfds.features.Text()}, "only text"),
+        ({"image": tfds.features.Image(shape=(6, 5, 4))}, "4 channels of uint8"),
+        ({"image": tfds.features.Image(shape=(6, 5, 1), dtype=np.uint16)}, "1 channels of uint16"),
+    ],
+)
+def test_features_that_cannot_be_used(tmp_path, features, part):
+    write_tfds(tmp_path, {"train": TRAIN}, features=features)
+    message = user_error(lambda: open_source("tfds:scribbles", "train", str(tmp_path)))
+    assert "tfds:scribbles" in message and part in message
+
+
+def test_a_damaged_dataset_is_named(tmp_path):
+    folder = write_tfds(tmp_path, {"train": TRAIN})
+
+    def load():
+        return load_resident(open_source("tfds:scribbles", "train", str(tmp_path)))
+
+    (records,) = folder.glob("*.array_record*")
+    content = records.read_bytes()
+    records.write_bytes(content[: len(content) // 2])
+    assert str(folder) in user_error(load)
+    records.unlink()
+    assert str(folder) in user_error(load)
+    (folder / "features.json").unlink()
+    assert str(folder) in user_error(load)
+
+
+def test_labels_outside_the_range_are_named(tmp_path):
+    write_tfds(tmp_path, {"train": (TRAIN[0], [0, 1, 2] * 4)})
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    message = user_error(lambda: load_resident(source))
+    assert "label 2" in message and "image 2 of tfds:scribbles train" in message
+
+
+def test_images_that_differ_in_size_are_named(tmp_path):
+    images = [*TRAIN[0][:3], cv2.resize(TRAIN[0][3], (9, 8))]
+    write_tfds(tmp_path, {"train": (images, [0, 1, 0, 1])})
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    message = user_error(lambda: load_resident(source))
+    for part in (
+        "image 0 of tfds:scribbles train is 5x6",
+        "image 3 of tfds:scribbles train is 9x8",
+    ):
+        assert part in message
