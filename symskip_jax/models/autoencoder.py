@@ -76,7 +76,13 @@ class OutputBlock(nn.Module):
     def __call__(self, x_bhwc: Array, out_size: tuple[int, int]) -> Array:
         kernel, stride, _ = self.layer
         deconv = Deconv(
-            self.features, kernel, stride, self.initializer, self.dtype, use_bias=True, name="deconv"
+            self.features,
+            kernel,
+            stride,
+            self.initializer,
+            self.dtype,
+            use_bias=True,
+            name="deconv",
         )
         raw = deconv(x_bhwc, out_size)
         self.sow("intermediates", "raw", raw)
@@ -141,7 +147,9 @@ class Decoder(nn.Module):
                 name=str(i),
             )
             x = block(x, None if source is None else encoder_raws[source], sizes[i], train=train)
-        return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(x, sizes[0])
+        return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(
+            x, sizes[0]
+        )
 
 
 class AutoEncoder(nn.Module):

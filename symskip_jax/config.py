@@ -1,0 +1,160 @@
+"""Experiment configurations: the fields there are, and how a file and the command line set them."""
+
+import difflib
+import importlib.util
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from symskip_jax.errors import UserError
+
+
+def base_config() -> ConfigDict:
+    """Returns every field there is, with the values of the paper's CIFAR-10 experiment."""
+    config = ConfigDict()
+    config.seed = 0  # decides initialisation, order, crops, flips and corruption
+
+    config.model = ConfigDict()
+    config.model.name = "network_1"  # network_1, network_2 or network_3 (supplement A)
+    config.model.blocks = (5, 5, 5, 0)  # m1..m4 of network_1, layers
+    config.model.n = 128  # filters in the first block of network_1
+    config.model.width_multiplier = 1.0  # multiplies every width
+    config.model.skip = "symmetric"  # symmetric, or none: input to output only
+    config.model.init = "gaussian"  # gaussian: mean 0, deviation 0.01 (section 4); or he
+    config.model.dtype = "float32"  # compute: float32 or bfloat16; parameters stay float32
+    config.model.dropout = 0.5  # in the fully connected layers of network_3
+
+    config.data = ConfigDict()
+    config.data.name = "tfds:cifar10"  # digits, tfds:NAME, folder:PATH or npz:PATH
+    config.data.data_dir = ""  # where TFDS datasets are; "" for $TFDS_DATA_DIR or its default
+    config.data.train_split = "train"
+    config.data.test_split = "test"
+    config.data.num_labels = 0  # labelled images for fine-tuning, class-balanced; 0 for all
+    config.data.labels_seed = 0  # which of them are drawn
+    config.data.crop = (29, 29)  # height, width in pixels: random in training, central in tests
+    config.data.flip = True  # mirror half of the training images
+
+    config.corruption = ConfigDict()
+    config.corruption.kind = "gaussian"  # gaussian, blocks or none (section 3.2)
+    config.corruption.sigma = 30.0  # gaussian: deviation on the 0-255 scale
+    config.corruption.num_blocks = 8  # blocks: how many an image
+    config.corruption.block_size = (5, 5)  # blocks: height, width in pixels
+
+    config.pretrain = _training(learning_rate=1e-4, epochs=120, milestones=(60, 90), factor=0.1)
+    config.finetune = _training(
+        learning_rate=1e-4, epochs=200, milestones=(60, 120, 160), factor=0.2
+    )
+    config.finetune.head_epochs = 0  # first epochs, in which only the new layers learn
+    config.finetune.corruption_probability = 0.0  # share of training images corrupted
+
+    config.run = ConfigDict()
+    config.run.steps_per_dispatch = 20  # steps between two looks at losses and signals
+    config.run.eval_every = 10.0  # epochs
+    config.run.checkpoint_every = 1.0  # epochs
+    config.run.eval_batch_size = 256  # images
+    return config.lock()
+
+
+def _training(
+    learning_rate: float, epochs: int, milestones: tuple[int, ...], factor: float
+) -> ConfigDict:
+    training = ConfigDict()
+    training.batch_size = 128  # images a step, over all devices
+    training.accumulate = 1  # micro-batches that a batch is cut into to save memory
+    training.epochs = epochs
+    training.learning_rate = learning_rate  # of Adam
+    training.milestones = milestones  # epochs at which the rate is multiplied ...
+    training.milestone_factor = factor  # ... by this
+    training.plateau_patience = 0  # epochs without a lower loss before ...; 0 for never
+    training.plateau_factor = 0.1  # ... the rate is multiplied by this (section 4)
+    return training
+
+
+def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """Loads a configuration file and applies `--config.key=value` overrides.
+
+    Args:
+        path: of a Python file with `get_config(arg: str)`, or the name of one that comes with the
+            package (`digits`), either with `:ARG` behind it.
+        overrides: as they stand on the command line.
+
+    Raises:
+        UserError: no such file, no such key, or a value of the wrong type.
+    """
+    name, _, arg = path.partition(":")
+    config = _call_get_config(_find(name), arg)
+    for override in overrides:
+        key = override.partition("=")[0].removeprefix("--config.")
+        _check_key(config, key)
+    values, arguments = flags.FlagValues(), ["symskip", *overrides]
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+    try:
+        values(arguments)
+    except flags.Error as error:
+        raise UserError(f"{' '.join(str(error).split())}") from error
+    return config
+
+
+def _find(name: str) -> Path:
+    if Path(name).is_file():
+        return Path(name)
+    package = Path(__file__).parent
+    # Beside the modules in a wheel, beside the package in a checkout.
+    folders = [package / "configs", package.parent / "configs"]
+    for folder in folders:
+        if (folder / f"{name}.py").is_file():
+            return folder / f"{name}.py"
+    known = sorted({p.stem for folder in folders for p in folder.glob("*.py")})
+    raise UserError(
+        f"no config file {name}; give a path, or one of {', '.join(known)}{_nearest(name, known)}"
+    )
+
+
+def _call_get_config(path: Path, arg: str) -> ConfigDict:
+    spec = importlib.util.spec_from_file_location(f"symskip_config_{path.stem}", path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"config file {path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UserError(f"config file {path}: {error}") from error
+    if not hasattr(module, "get_config"):
+        raise UserError(f"config file {path} defines no get_config(arg)")
+    config = module.get_config(arg)
+    unknown = [key for key in flat(config) if key not in dict(flat_items(base_config()))]
+    if unknown:
+        known = [key for key, _ in flat_items(base_config())]
+        raise UserError(
+            f"config file {path} sets unknown key {unknown[0]}{_nearest(unknown[0], known)}"
+        )
+    return config
+
+
+def _check_key(config: ConfigDict, key: str) -> None:
+    known = list(flat(config))
+    if key not in known:
+        raise UserError(f"unknown config key {key}{_nearest(key, known)}")
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def flat_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields (dotted key, value) of every field."""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from flat_items(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def flat(config: ConfigDict) -> dict[str, Any]:
+    """Returns the fields by dotted key, as JSON would give them back."""
+    return json.loads(json.dumps(dict(flat_items(config))))

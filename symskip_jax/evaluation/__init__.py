@@ -1,0 +1,1 @@
+"""Protocols that measure a trained network, every image counted exactly once."""

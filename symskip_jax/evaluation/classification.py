@@ -1,0 +1,51 @@
+"""Accuracy on centre crops (section 4)."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jax import Array
+
+from symskip_jax import metrics
+from symskip_jax.evaluation.batches import map_images
+from symskip_jax.models import Classifier
+from symskip_jax.training.steps import Batch
+from symskip_jax.transforms import Normalization, center_crop
+
+
+def classification_evaluator(
+    model: Classifier,
+    normalization: Normalization,
+    crop: tuple[int, int],
+    data: Batch,
+    batch_size: int,
+) -> Callable[[Any], dict[str, float]]:
+    """Returns a function of a classifier's variables that measures it on labelled data.
+
+    Args:
+        model: the classifier.
+        normalization: of the pixels, as in training.
+        crop: (h, w) of the central crop.
+        data: `image` [N, H, W, C] uint8 and `label` [N] int32.
+        batch_size: images at a time; it changes nothing but speed.
+
+    Returns:
+        variables -> `accuracy` (0 to 1), `loss` (cross-entropy, nats) and `count` (images measured).
+    """
+
+    @jax.jit
+    def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
+        images = normalization.normalize(center_crop(batch["image"], crop))
+        logits = model.apply(variables, images, train=False)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
+        return {"accuracy": metrics.accuracy(logits, batch["label"]), "loss": losses}
+
+    def evaluate(variables: Any) -> dict[str, float]:
+        results = map_images(functools.partial(measure, variables), data, batch_size)
+        means = {name: float(np.mean(values, dtype=np.float64)) for name, values in results.items()}
+        return {**means, "count": len(results["accuracy"])}
+
+    return evaluate

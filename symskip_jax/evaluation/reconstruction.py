@@ -1,0 +1,84 @@
+"""PSNR and SSIM of reconstructions, beside those of the corrupted images themselves."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from symskip_jax import metrics
+from symskip_jax.evaluation.batches import map_images
+from symskip_jax.models import AutoEncoder
+from symskip_jax.training.steps import Batch
+from symskip_jax.transforms import Corruption, Normalization, center_crop
+
+# Apart from every seed of a training run, and the same for all runs, so that they can be compared.
+EVALUATION_KEY = 2016
+
+
+def corrupt_for_evaluation(corruption: Corruption, indices_b: Array, clean_bhwc: Array) -> Array:
+    """Corrupts float32 images [B, H, W, C]; image i of a dataset always gets the same corruption."""
+    key = jax.random.key(EVALUATION_KEY)
+    keys_b = jax.vmap(jax.random.fold_in, (None, 0))(key, indices_b)
+    return corruption(keys_b, clean_bhwc)
+
+
+def reconstruct(
+    model: AutoEncoder, variables: Any, normalization: Normalization, corrupted_bhwc: Array
+) -> Array:
+    """Returns reconstructions of float32 images [B, H, W, C] on the 0-255 scale, clipped to it."""
+    output = model.apply(variables, normalization.normalize(corrupted_bhwc), train=False)
+    return jnp.clip(normalization.denormalize(output), 0, 255)
+
+
+def reconstruction_evaluator(
+    model: AutoEncoder,
+    normalization: Normalization,
+    corruption: Corruption,
+    crop: tuple[int, int],
+    data: Batch,
+    batch_size: int,
+) -> Callable[[Any], dict[str, float]]:
+    """Returns a function of an auto-encoder's variables that measures it on images.
+
+    Args:
+        model: the auto-encoder.
+        normalization: of the pixels, as in training.
+        corruption: of the input; the same draw for an image at every call.
+        crop: (h, w) of the central crop.
+        data: `image` [N, H, W, C] uint8.
+        batch_size: images at a time; it changes nothing but speed.
+
+    Returns:
+        variables -> `loss` (mean squared error of normalised pixels), `psnr` and `psnr_identity` (dB,
+        peak 255), `ssim` and `ssim_identity`, and `count` (images measured). The identity is the
+        corrupted image taken as the reconstruction; both are clipped to 0-255.
+    """
+
+    @jax.jit
+    def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
+        clean = center_crop(batch["image"], crop).astype(jnp.float32)
+        corrupted = corrupt_for_evaluation(corruption, indices, clean)
+        output = model.apply(variables, normalization.normalize(corrupted), train=False)
+        errors = jnp.square(output - normalization.normalize(clean))
+        pixels = jnp.clip(normalization.denormalize(output), 0, 255)
+        seen = jnp.clip(corrupted, 0, 255)
+        return {
+            "loss": errors.mean((1, 2, 3)),
+            "psnr": metrics.psnr(pixels, clean),
+            "psnr_identity": metrics.psnr(seen, clean),
+            "ssim": metrics.ssim(pixels, clean),
+            "ssim_identity": metrics.ssim(seen, clean),
+        }
+
+    images = {"image": data["image"]}
+
+    def evaluate(variables: Any) -> dict[str, float]:
+        results = map_images(functools.partial(measure, variables), images, batch_size)
+        means = {name: float(np.mean(values, dtype=np.float64)) for name, values in results.items()}
+        return {**means, "count": len(results["psnr"])}
+
+    return evaluate

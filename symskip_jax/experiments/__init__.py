@@ -1,0 +1,1 @@
+"""One short module for each verb of the command: config in, files and figures out."""

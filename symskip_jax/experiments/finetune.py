@@ -1,0 +1,175 @@
+"""`symskip finetune`: learn to classify, from a pre-trained encoder or from scratch."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from symskip_jax.data.resident import ResidentData
+from symskip_jax.data.splits import draw_labelled, indices_hash
+from symskip_jax.errors import UserError
+from symskip_jax.evaluation.classification import classification_evaluator
+from symskip_jax.experiments import setup
+from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.training.checkpoints import Restored, load_variables
+from symskip_jax.training.dispatch import Advance, resident_advance
+from symskip_jax.training.mesh import data_mesh
+from symskip_jax.training.state import TrainState, init_state
+from symskip_jax.training.steps import finetune_step, head_step
+from symskip_jax.transforms import FinetuneTransform, Normalization, measure_normalization
+
+
+def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> TrainState:
+    """Fine-tunes the classifier of a configuration and returns its final state.
+
+    Args:
+        config: all of it; `config.finetune` is the recipe.
+        workdir: where everything is written; a run already there is resumed.
+        init: workdir of the pre-training whose encoder to start from; None to start from scratch.
+
+    Raises:
+        UserError: something in the configuration, the data, the folder or the checkpoint is wrong.
+        NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
+    """
+    everything = setup.load_split(config, config.data.train_split)
+    test = setup.load_split(config, config.data.test_split)
+    class_names = require_labels(everything, test)
+    train, drawn = draw(config, everything)
+    model = setup.make_classifier(config, len(class_names))
+    channels = train.images_nhwc.shape[3]
+    start = None if init is None else load_encoder(init, setup.spec_facts(model.spec), channels)
+    normalization = (
+        measure_normalization(everything.images_nhwc)
+        if start is None
+        else Normalization(*(tuple(start.meta["normalization"][k]) for k in ("mean", "std")))
+    )
+    recipe = config.finetune
+    steps_per_epoch = setup.check_batches(recipe, "finetune", len(train.labels_n))
+    schedule = make_schedule(recipe, steps_per_epoch)
+    head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
+    optimizer = make_adam(recipe, schedule, steps_per_epoch, head_steps)
+    transform = FinetuneTransform(
+        setup.make_augmentation(config),
+        setup.make_corruption(config, normalization),
+        recipe.corruption_probability,
+    )
+    mesh = data_mesh()
+
+    def compiled(step: Any) -> Advance:
+        bound = functools.partial(
+            step,
+            model=model,
+            optimizer=optimizer,
+            transform=transform,
+            normalization=normalization,
+            accumulate=recipe.accumulate,
+        )
+        return resident_advance(
+            bound,
+            mesh,
+            {"image": train.images_nhwc, "label": train.labels_n},
+            batch_size=recipe.batch_size,
+            seed=config.seed,
+            steps_per_dispatch=config.run.steps_per_dispatch,
+        )
+
+    head_alone, all_layers = compiled(head_step), compiled(finetune_step)
+    crop = tuple(config.data.crop)
+    measure = classification_evaluator(
+        model,
+        normalization,
+        crop,
+        {"image": test.images_nhwc, "label": test.labels_n},
+        config.run.eval_batch_size,
+    )
+
+    def fresh_state() -> TrainState:
+        shape = (*crop, channels)
+        state = jax.jit(lambda: init_state(model, optimizer, config.seed, shape))()
+        return state if start is None else with_encoder(state, start)
+
+    return run_training(
+        workdir=workdir,
+        config=config,
+        identity={
+            "verb": "finetune",
+            "init": "scratch" if init is None else str(init),
+            "data": train.fingerprint(),
+            "labels": drawn,
+        },
+        meta={
+            "spec": setup.spec_facts(model.spec),
+            "channels": channels,
+            "class_names": list(class_names),
+            "normalization": normalization._asdict(),
+        },
+        plan=make_plan(config, recipe, steps_per_epoch),
+        fresh_state=fresh_state,
+        advance=lambda step: head_alone if step < head_steps else all_layers,
+        evaluate=lambda state: measure(state.variables),
+        schedule=schedule,
+        best="accuracy",
+    )
+
+
+def require_labels(train: ResidentData, test: ResidentData) -> tuple[str, ...]:
+    """Returns the classes.
+
+    Raises:
+        UserError: an image of either split has no label.
+    """
+    for data in (train, test):
+        if data.class_names is None or (data.labels_n < 0).any():
+            raise UserError(f"{data.name} has images without a label; fine-tuning needs them all")
+    assert train.class_names is not None
+    return train.class_names
+
+
+def draw(config: ConfigDict, data: ResidentData) -> tuple[ResidentData, str]:
+    """Returns the labelled images that `config.data` asks for, and a hash of which they are."""
+    if config.data.num_labels == 0:
+        return data, "all"
+    indices = draw_labelled(data.labels_n, config.data.num_labels, config.data.labels_seed)
+    return data.take(indices), indices_hash(indices)
+
+
+def load_encoder(init: Path, spec: dict[str, Any], channels: int) -> Restored:
+    """Reads a pre-trained encoder.
+
+    Raises:
+        UserError: there is none, or it is another network's.
+    """
+    restored = load_variables(init)
+    theirs, ours = (restored.meta["spec"], restored.meta["channels"]), (spec, channels)
+    if theirs != ours:
+        raise UserError(
+            f"--init {init} holds another network: {describe(*theirs)} there, "
+            f"{describe(*ours)} here; give the same config.model to both commands"
+        )
+    return restored
+
+
+def describe(spec: dict[str, Any], channels: int) -> str:
+    """Returns a network in a few words."""
+    widths = "-".join(str(width) for _, _, width in spec["layers"])
+    return f"{spec['name']} on {channels} channels with widths {widths}"
+
+
+def with_encoder(state: TrainState, start: Restored) -> TrainState:
+    """Returns a state whose encoder is the pre-trained one."""
+
+    def put(fresh: Any, trained: Any) -> Any:
+        return jax.tree.map(lambda a, b: jax.device_put(np.asarray(b, a.dtype)), fresh, trained)
+
+    return state.replace(
+        params={
+            **state.params,
+            "encoder": put(state.params["encoder"], start.state["params"]["encoder"]),
+        },
+        batch_stats={
+            "encoder": put(state.batch_stats["encoder"], start.state["batch_stats"]["encoder"])
+        },
+    )

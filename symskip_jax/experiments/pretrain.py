@@ -1,0 +1,134 @@
+"""`symskip pretrain`: learn to reconstruct images, without labels."""
+
+import functools
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from symskip_jax.analysis.sheets import reconstruction_sheet
+from symskip_jax.data.resident import ResidentData
+from symskip_jax.evaluation.reconstruction import (
+    corrupt_for_evaluation,
+    reconstruct,
+    reconstruction_evaluator,
+)
+from symskip_jax.experiments import setup
+from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.metrics import psnr
+from symskip_jax.models import AutoEncoder
+from symskip_jax.training.dispatch import resident_advance
+from symskip_jax.training.mesh import data_mesh
+from symskip_jax.training.state import TrainState, init_state
+from symskip_jax.training.steps import pretrain_step
+from symskip_jax.transforms import (
+    Corruption,
+    Normalization,
+    PretrainTransform,
+    center_crop,
+    measure_normalization,
+)
+
+SHEET_IMAGES = 8
+
+
+def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
+    """Pre-trains the auto-encoder of a configuration and returns its final state.
+
+    Args:
+        config: all of it; `config.pretrain` is the recipe.
+        workdir: where everything is written; a run already there is resumed.
+
+    Raises:
+        UserError: something in the configuration, the data or the folder is wrong.
+        NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
+    """
+    train = setup.load_split(config, config.data.train_split)
+    test = setup.load_split(config, config.data.test_split)
+    steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train.labels_n))
+    normalization = measure_normalization(train.images_nhwc)
+    corruption = setup.make_corruption(config, normalization)
+    model = setup.make_autoencoder(config, train.images_nhwc.shape[3])
+    schedule = make_schedule(config.pretrain, steps_per_epoch)
+    optimizer = make_adam(config.pretrain, schedule, steps_per_epoch)
+    step = functools.partial(
+        pretrain_step,
+        model=model,
+        optimizer=optimizer,
+        transform=PretrainTransform(setup.make_augmentation(config), corruption),
+        normalization=normalization,
+        accumulate=config.pretrain.accumulate,
+    )
+    mesh = data_mesh()
+    advance = resident_advance(
+        step,
+        mesh,
+        {"image": train.images_nhwc, "label": train.labels_n},
+        batch_size=config.pretrain.batch_size,
+        seed=config.seed,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+    )
+    crop = tuple(config.data.crop)
+    measure = reconstruction_evaluator(
+        model,
+        normalization,
+        corruption,
+        crop,
+        {"image": test.images_nhwc},
+        config.run.eval_batch_size,
+    )
+
+    def evaluate(state: TrainState) -> dict[str, float]:
+        path = workdir / "images" / f"step_{int(state.step):08d}.png"
+        write_sheet(path, model, state.variables, normalization, corruption, crop, test)
+        return measure(state.variables)
+
+    shape = (*crop, train.images_nhwc.shape[3])
+    return run_training(
+        workdir=workdir,
+        config=config,
+        identity={"verb": "pretrain", "data": train.fingerprint()},
+        meta=pretrain_meta(model, normalization),
+        plan=make_plan(config, config.pretrain, steps_per_epoch),
+        fresh_state=lambda: jax.jit(lambda: init_state(model, optimizer, config.seed, shape))(),
+        advance=lambda step: advance,
+        evaluate=evaluate,
+        schedule=schedule,
+        best="psnr",
+    )
+
+
+def pretrain_meta(model: AutoEncoder, normalization: Normalization) -> dict[str, Any]:
+    """Returns what a user of the encoder must know beside its parameters."""
+    return {
+        "spec": setup.spec_facts(model.spec),
+        "channels": model.channels,
+        "skip": model.skip,
+        "normalization": normalization._asdict(),
+    }
+
+
+def write_sheet(
+    path: Path,
+    model: AutoEncoder,
+    variables: Any,
+    normalization: Normalization,
+    corruption: Corruption,
+    crop: tuple[int, int],
+    data: ResidentData,
+) -> None:
+    """Draws the first images of a dataset: clean, corrupted, reconstructed."""
+    clean = center_crop(jnp.asarray(data.images_nhwc[:SHEET_IMAGES]), crop).astype(jnp.float32)
+    corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
+    rebuilt = reconstruct(model, variables, normalization, corrupted)
+    seen = jnp.clip(corrupted, 0, 255)
+    path.parent.mkdir(exist_ok=True)
+    reconstruction_sheet(
+        *(np.asarray(jnp.round(x)).astype(np.uint8) for x in (clean, seen, rebuilt)),
+        path,
+        psnr_corrupted=np.asarray(psnr(seen, clean)),
+        psnr_reconstructed=np.asarray(psnr(rebuilt, clean)),
+    )

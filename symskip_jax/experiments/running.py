@@ -1,0 +1,119 @@
+"""What pre-training and fine-tuning have in common around the loop."""
+
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optax
+from ml_collections import ConfigDict
+
+from symskip_jax.config import flat
+from symskip_jax.training.checkpoints import Checkpoints
+from symskip_jax.training.dispatch import Advance
+from symskip_jax.training.logs import RunLog
+from symskip_jax.training.loop import Plan, StopRequests, fit
+from symskip_jax.training.schedules import make_optimizer, milestone_schedule, plateau_scale
+from symskip_jax.training.state import TrainState
+from symskip_jax.training.workdir import claim_workdir
+
+
+def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) -> Plan:
+    """Returns the plan of a `pretrain` or `finetune` section."""
+    run = config.run
+    return Plan(
+        training.epochs,
+        steps_per_epoch,
+        training.batch_size,
+        run.steps_per_dispatch,
+        run.eval_every,
+        run.checkpoint_every,
+    )
+
+
+def make_schedule(training: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
+    """Returns the milestone schedule of a section."""
+    return milestone_schedule(
+        training.learning_rate, training.milestones, training.milestone_factor, steps_per_epoch
+    )
+
+
+def make_adam(
+    training: ConfigDict, schedule: optax.Schedule, steps_per_epoch: int, frozen_steps: int = 0
+) -> optax.GradientTransformationExtraArgs:
+    """Returns the optimiser of a section, the encoder frozen for the first so many steps."""
+    return make_optimizer(
+        schedule,
+        plateau_patience=training.plateau_patience,
+        plateau_factor=training.plateau_factor,
+        steps_per_epoch=steps_per_epoch,
+        frozen=("encoder",),
+        frozen_steps=frozen_steps,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions that a checkpoint records."""
+    names = ("symskip_jax", "jax", "flax", "optax", "orbax-checkpoint", "numpy")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def run_training(
+    *,
+    workdir: Path,
+    config: ConfigDict,
+    identity: dict[str, Any],
+    meta: dict[str, Any],
+    plan: Plan,
+    fresh_state: Callable[[], TrainState],
+    advance: Callable[[int], Advance],
+    evaluate: Callable[[TrainState], dict[str, float]],
+    schedule: optax.Schedule,
+    best: str,
+) -> TrainState:
+    """Starts or resumes a run in its folder and brings it to its end.
+
+    Args:
+        workdir: of the run.
+        config: the whole configuration.
+        identity: what else decides what the run computes: the verb, the initialisation, the data.
+        meta: facts to save with each checkpoint.
+        plan: when things happen.
+        fresh_state: makes the state before the first step.
+        advance: see `fit`.
+        evaluate: see `fit`.
+        schedule: learning rate by step.
+        best: the evaluation metric whose best checkpoint is kept.
+    """
+    described = {f"config.{key}": value for key, value in flat(config).items()}
+    claim_workdir(workdir, {**identity, **described})
+    meta = {**meta, "config": flat(config), "versions": versions(), **identity}
+    checkpoints = Checkpoints(workdir / "checkpoints", best)
+    state = fresh_state()
+    restored = checkpoints.restore_latest(state)
+    if restored is not None:
+        state = restored.state
+    log = RunLog(workdir, int(state.step), plan.total_steps)
+    if restored is not None:
+        log.say(f"resumed after step {int(state.step)} of {plan.total_steps}")
+
+    def learning_rate(state: TrainState) -> float:
+        return float(schedule(state.step)) * plateau_scale(state.opt_state)
+
+    try:
+        with StopRequests() as stops:
+            return fit(
+                state,
+                plan=plan,
+                advance=advance,
+                evaluate=evaluate,
+                learning_rate=learning_rate,
+                meta=meta,
+                checkpoints=checkpoints,
+                log=log,
+                stops=stops,
+            )
+    finally:
+        checkpoints.close()
+        log.close()

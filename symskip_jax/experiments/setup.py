@@ -1,0 +1,129 @@
+"""From a configuration to the objects that a run is made of."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from symskip_jax.data.resident import ResidentData, load_resident
+from symskip_jax.data.sources import open_source
+from symskip_jax.errors import UserError
+from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network_2, network_3
+from symskip_jax.transforms import Augmentation, Corruption, Normalization
+
+_CHOICES = {
+    "model.name": ("network_1", "network_2", "network_3"),
+    "model.skip": ("symmetric", "none"),
+    "model.init": ("gaussian", "he"),
+    "model.dtype": ("float32", "bfloat16"),
+    "corruption.kind": ("gaussian", "blocks", "none"),
+}
+
+
+def make_spec(config: ConfigDict) -> Spec:
+    """Returns the network of `config.model`.
+
+    Raises:
+        UserError: a choice there is none, or a width that leaves no filters.
+    """
+    for key, choices in _CHOICES.items():
+        section, name = key.split(".")
+        if config[section][name] not in choices:
+            raise UserError(f"config key {key}={config[section][name]!r} must be one of {choices}")
+    model = config.model
+    if model.name == "network_1":
+        spec = network_1(tuple(model.blocks), model.n)
+    else:
+        spec = network_2() if model.name == "network_2" else network_3()
+    return spec.scaled(model.width_multiplier)
+
+
+def make_autoencoder(config: ConfigDict, channels: int) -> AutoEncoder:
+    """Returns the auto-encoder of `config.model` for images of so many channels."""
+    model = config.model
+    return AutoEncoder(make_spec(config), channels, model.skip, model.init, jnp.dtype(model.dtype))
+
+
+def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
+    """Returns the classifier of `config.model`."""
+    model = config.model
+    return Classifier(
+        make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype)
+    )
+
+
+def load_split(config: ConfigDict, split: str) -> ResidentData:
+    """Reads `config.data.name` into memory.
+
+    Args:
+        config: the whole configuration.
+        split: the dataset's name for it.
+
+    Raises:
+        UserError: the data is missing or broken, or smaller than the crop.
+    """
+    data = load_resident(open_source(config.data.name, split, config.data.data_dir or None))
+    height, width = data.images_nhwc.shape[1:3]
+    crop_h, crop_w = config.data.crop
+    if not (1 <= crop_h <= height and 1 <= crop_w <= width):
+        raise UserError(
+            f"config key data.crop={(crop_h, crop_w)} does not fit images of {height}x{width} "
+            f"(height x width) from {data.name}; choose 1 to {height} and 1 to {width}"
+        )
+    return data
+
+
+def make_augmentation(config: ConfigDict) -> Augmentation:
+    """Returns the crop and flip of `config.data`."""
+    return Augmentation(tuple(config.data.crop), config.data.flip)
+
+
+def make_corruption(config: ConfigDict, normalization: Normalization) -> Corruption:
+    """Returns the corruption of `config.corruption`, which masks with the mean of the data.
+
+    Raises:
+        UserError: a block that does not fit the crop, or a negative setting.
+    """
+    corruption = config.corruption
+    block, crop = tuple(corruption.block_size), tuple(config.data.crop)
+    if corruption.kind == "blocks" and not all(
+        1 <= b <= c for b, c in zip(block, crop, strict=True)
+    ):
+        raise UserError(
+            f"config key corruption.block_size={block} does not fit the crop {crop}; "
+            f"choose 1 to {crop[0]} and 1 to {crop[1]}"
+        )
+    for key in ("sigma", "num_blocks"):
+        if corruption[key] < 0:
+            raise UserError(f"config key corruption.{key}={corruption[key]} must not be negative")
+    return Corruption(
+        corruption.kind, corruption.sigma, corruption.num_blocks, block, normalization.mean
+    )
+
+
+def check_batches(training: ConfigDict, section: str, count: int) -> int:
+    """Returns the steps of an epoch over `count` images.
+
+    Raises:
+        UserError: the batch is larger than the data, or cannot be split as asked.
+    """
+    size, devices = training.batch_size, jax.device_count()
+    if not 1 <= size <= count:
+        raise UserError(
+            f"config key {section}.batch_size={size} must be 1 to {count}, the images there are"
+        )
+    if size % devices or training.accumulate < 1 or size % (training.accumulate * devices):
+        raise UserError(
+            f"config key {section}.batch_size={size} cannot be split over {devices} devices and "
+            f"{section}.accumulate={training.accumulate} micro-batches; "
+            f"choose a multiple of {devices * max(1, training.accumulate)}"
+        )
+    if training.epochs < 1:
+        raise UserError(f"config key {section}.epochs={training.epochs} must be at least 1")
+    return count // size
+
+
+def spec_facts(spec: Spec) -> dict[str, Any]:
+    """Returns the table of a network as JSON holds it."""
+    return {"name": spec.name, "layers": [list(layer) for layer in spec.layers]}

@@ -1,0 +1,1 @@
+"""State, pure steps, schedules, compilation, checkpoints and the loop that joins them."""

@@ -1,0 +1,152 @@
+"""Checkpoints: Orbax, asynchronous and atomic, the latest two and the best kept."""
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from symskip_jax.errors import UserError
+from symskip_jax.training.state import TrainState
+
+log = logging.getLogger(__name__)
+
+KEEP_LATEST = 2
+
+
+class Restored(NamedTuple):
+    """A state and the facts saved with it."""
+
+    state: Any
+    meta: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run.
+
+    A checkpoint is a folder `STEP/` with the state (arrays) and the meta (JSON: config, versions and
+    what else the run wants to find again).
+    """
+
+    def __init__(self, folder: Path, best: str | None = None, *, read_only: bool = False) -> None:
+        """Opens a folder of checkpoints.
+
+        Args:
+            folder: made if missing, unless `read_only`.
+            best: the evaluation metric (higher is better) whose best checkpoint is kept.
+            read_only: nothing is written, moved or cleaned up.
+        """
+        self.folder = folder.resolve()
+        keep: list[Any] = [preservation_policy.LatestN(KEEP_LATEST)]
+        if best is not None:
+            by_metric = preservation_policy.BestN(
+                get_metric_fn=lambda metrics: metrics[best],
+                n=1,
+                keep_checkpoints_without_metrics=False,
+            )
+            keep.append(by_metric)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
+            create=not read_only,
+            cleanup_tmp_directories=not read_only,
+            read_only=read_only,
+        )
+        self._manager = ocp.CheckpointManager(self.folder, options=options)
+
+    def save(
+        self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float] | None = None
+    ) -> None:
+        """Starts saving a state; the arrays are copied before it returns."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
+        self._manager.save(step, args=items, metrics=metrics, force=True)
+
+    def wait(self) -> None:
+        """Waits for the save under way."""
+        self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits and lets go."""
+        self._manager.close()
+
+    def steps(self) -> list[int]:
+        """The steps saved, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def restore_latest(self, like: TrainState) -> Restored | None:
+        """Restores the latest checkpoint that can be read, or None where there is none.
+
+        One that cannot be read is reported and put aside in `../broken_checkpoints`, and the one
+        before is taken.
+
+        Args:
+            like: a state (or ShapeDtypeStructs with shardings) of the same structure.
+
+        Raises:
+            UserError: there are checkpoints, and none can be read.
+        """
+        steps = self.steps()
+        for step in reversed(steps):
+            try:
+                return self._restore(step, like)
+            # Orbax and TensorStore raise whatever they stumble over first.
+            except Exception as error:
+                reason = str(error).strip().splitlines() or [type(error).__name__]
+                log.warning("checkpoint %d cannot be read (%s); put aside", step, reason[0][:200])
+                self._put_aside(step)
+        if steps:
+            raise UserError(
+                f"none of the checkpoints {steps} in {self.folder} can be read; "
+                "choose another --workdir or delete this one to start afresh"
+            )
+        return None
+
+    def _restore(self, step: int, like: TrainState) -> Restored:
+        abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+        items = ocp.args.Composite(
+            state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
+        )
+        restored = self._manager.restore(step, args=items)
+        return Restored(restored["state"], restored["meta"])
+
+    def _put_aside(self, step: int) -> None:
+        aside = self.folder.parent / "broken_checkpoints"
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / str(step), ignore_errors=True)
+        shutil.move(self.folder / str(step), aside / str(step))
+        self._manager.reload()
+
+
+def load_variables(workdir: Path, step: int | None = None) -> Restored:
+    """Reads the variables and the meta of a checkpoint of any network, as numpy arrays.
+
+    Args:
+        workdir: of the run, or its `checkpoints` folder.
+        step: which one; None for the latest.
+
+    Returns:
+        A tree of the whole state, and the meta.
+
+    Raises:
+        UserError: there is no checkpoint there, not this one, or it cannot be read.
+    """
+    folder = workdir / "checkpoints" if (workdir / "checkpoints").is_dir() else workdir
+    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+    if not steps:
+        raise UserError(f"no checkpoint in {workdir}; give the --workdir of a run that saved one")
+    if step is not None and step not in steps:
+        raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
+    path = folder.resolve() / str(steps[-1] if step is None else step)
+    try:
+        state = ocp.StandardCheckpointer().restore(path / "state")
+        meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
+    # As above: whatever the libraries stumble over.
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"checkpoint {path} cannot be read ({reason})") from error
+    return Restored(state, meta)

@@ -1,0 +1,59 @@
+"""Turns pure steps into compiled ones over the devices at hand."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from symskip_jax.training.state import TrainState
+from symskip_jax.training.steps import Batch, Metrics
+
+Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+DATA_AXIS = "data"
+
+
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """Returns a mesh of one axis, `data`, over the given devices or all of them."""
+    return Mesh(list(devices if devices is not None else jax.devices()), (DATA_AXIS,))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The sharding of what every device holds whole: the state, and data that fits."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_over_devices(mesh: Mesh) -> NamedSharding:
+    """The sharding of a batch: its first axis is split over the devices, which must divide it."""
+    return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def jit_step(step: Step, mesh: Mesh) -> Step:
+    """Compiles a step for batches split over a mesh.
+
+    BatchNorm takes the statistics of the global batch. The state is donated: do not use it again.
+    """
+    whole, split = replicated(mesh), split_over_devices(mesh)
+    return jax.jit(step, in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
+
+
+def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
+    """Compiles a step with pmap.
+
+    State and batch have a leading axis of devices ([D, ...], [D, B / D, ...]), and so has what comes
+    out. The step and its module must have been given `axis_name=DATA_AXIS`. The state is donated.
+    """
+    return jax.pmap(step, axis_name=DATA_AXIS, devices=devices, donate_argnums=0)
+
+
+def replicate_for_pmap(tree: Any, devices: Sequence[jax.Device]) -> Any:
+    """Copies a tree of arrays to every device, with the leading axis that pmap wants."""
+    mesh = Mesh(devices, (DATA_AXIS,))
+
+    def copy(x: Array) -> Array:
+        stacked = jax.numpy.broadcast_to(x, (len(devices), *x.shape))
+        return jax.device_put(stacked, split_over_devices(mesh))
+
+    return jax.tree.map(copy, tree)

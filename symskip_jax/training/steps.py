@@ -1,0 +1,221 @@
+"""The train steps: pure functions of a state and a batch.
+
+What is static (module, optimiser, transform) is given by keyword and bound once by the caller, with
+functools.partial; see `symskip_jax.training.mesh` for compiling the result.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array, lax
+
+from symskip_jax import metrics
+from symskip_jax.models import AutoEncoder, Classifier
+from symskip_jax.training.state import TrainState
+from symskip_jax.transforms import (
+    FinetuneTransform,
+    Normalization,
+    PretrainTransform,
+    Purpose,
+    image_keys,
+    keys_for,
+)
+
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+# (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
+LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
+
+
+def pretrain_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: AutoEncoder,
+    optimizer: optax.GradientTransformationExtraArgs,
+    transform: PretrainTransform,
+    normalization: Normalization,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """Learns to reconstruct the clean images of a batch from corrupted ones (section 3.3).
+
+    Args:
+        state: of the auto-encoder.
+        batch: `image`, uint8 [B, H, W, C].
+        model: the auto-encoder.
+        optimizer: that the state was made with.
+        transform: crop, flip and corruption.
+        normalization: of the pixels.
+        accumulate: micro-batches that the batch is cut into, one after the other; it divides B.
+            BatchNorm sees one micro-batch at a time.
+        axis_name: the mapped axis under pmap.
+
+    Returns:
+        The new state, and `loss` (mean squared error of normalised pixels) and `psnr` (dB, peak 255).
+    """
+
+    def loss_fn(
+        params: Any, batch_stats: Any, batch: Batch, keys_b: Array
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        corrupted, clean = transform(keys_b, batch["image"])
+        target = normalization.normalize(clean)
+        reconstruction, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalization.normalize(corrupted),
+            train=True,
+            mutable=["batch_stats"],
+        )
+        loss = jnp.mean(jnp.square(reconstruction - target))
+        pixels = jnp.clip(normalization.denormalize(reconstruction), 0, 255)
+        psnr = metrics.psnr(pixels, clean).mean()
+        return loss, (updated["batch_stats"], {"loss": loss, "psnr": psnr})
+
+    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+
+
+def finetune_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: Classifier,
+    optimizer: optax.GradientTransformationExtraArgs,
+    transform: FinetuneTransform,
+    normalization: Normalization,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """Learns to classify, all layers at once (sections 3.3 and 5).
+
+    Args:
+        state: of the classifier.
+        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B].
+        model: the classifier.
+        optimizer: that the state was made with.
+        transform: crop, flip and the occasional corruption.
+        normalization: of the pixels, as in pre-training.
+        accumulate: as in `pretrain_step`.
+        axis_name: the mapped axis under pmap.
+
+    Returns:
+        The new state, and `loss` (cross-entropy, nats) and `accuracy` (0 to 1).
+    """
+
+    def loss_fn(
+        params: Any, batch_stats: Any, batch: Batch, keys_b: Array
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        logits, updated = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            normalization.normalize(transform(keys_b, batch["image"])),
+            train=True,
+            mutable=["batch_stats"],
+            rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
+        )
+        return _classification(logits, batch["label"], updated["batch_stats"])
+
+    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+
+
+def head_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    model: Classifier,
+    optimizer: optax.GradientTransformationExtraArgs,
+    transform: FinetuneTransform,
+    normalization: Normalization,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """Learns the new layers alone, on features of the encoder as it is (supplement B).
+
+    The encoder runs in inference mode: neither its parameters nor its statistics change. The optimiser
+    must hold it still too; see `symskip_jax.training.schedules.make_optimizer`. Arguments and results
+    are those of `finetune_step`.
+    """
+
+    def loss_fn(
+        params: Any, batch_stats: Any, batch: Batch, keys_b: Array
+    ) -> tuple[Array, tuple[Any, Metrics]]:
+        variables = {"params": params, "batch_stats": batch_stats}
+        images = normalization.normalize(transform(keys_b, batch["image"]))
+        features = model.apply(variables, images, train=False, method=model.features)
+        logits = model.apply(
+            variables,
+            lax.stop_gradient(features),
+            train=True,
+            method=model.logits,
+            rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
+        )
+        return _classification(logits, batch["label"], batch_stats)
+
+    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+
+
+def _classification(
+    logits: Array, labels: Array, batch_stats: Any
+) -> tuple[Array, tuple[Any, Metrics]]:
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    accuracy = metrics.accuracy(logits, labels).mean()
+    return loss, (batch_stats, {"loss": loss, "accuracy": accuracy})
+
+
+def _descend(
+    state: TrainState,
+    batch: Batch,
+    loss_fn: LossFn,
+    optimizer: optax.GradientTransformationExtraArgs,
+    accumulate: int,
+    axis_name: str | None,
+) -> tuple[TrainState, Metrics]:
+    """Takes one step of the optimiser down the gradient of a loss."""
+    keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
+    gradients, batch_stats, measured = _gradients(
+        loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
+    )
+    if axis_name is not None:
+        gradients, measured = lax.pmean((gradients, measured), axis_name)
+    updates, opt_state = optimizer.update(
+        gradients, state.opt_state, state.params, value=measured["loss"]
+    )
+    new = state.replace(
+        step=state.step + 1,
+        params=optax.apply_updates(state.params, updates),
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
+    return new, measured
+
+
+def _gradients(
+    loss_fn: LossFn, params: Any, batch_stats: Any, batch: Batch, keys_b: Array, accumulate: int
+) -> tuple[Any, Any, Metrics]:
+    """Returns the mean gradients over micro-batches, the last statistics and the mean metrics."""
+    differentiate = jax.grad(loss_fn, has_aux=True)
+    if accumulate == 1:
+        gradients, (batch_stats, measured) = differentiate(params, batch_stats, batch, keys_b)
+        return gradients, batch_stats, measured
+
+    def micro_step(batch_stats: Any, micro: tuple[Batch, Array]) -> tuple[Any, Any]:
+        gradients, (batch_stats, measured) = differentiate(params, batch_stats, *micro)
+        return batch_stats, (gradients, measured)
+
+    micros = jax.tree.map(
+        lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]),
+        (dict(batch), keys_b),
+    )
+    first = jax.tree.map(lambda x: x[0], micros)
+    batch_stats, total = micro_step(batch_stats, first)
+
+    def add(carry: tuple[Any, Any], micro: tuple[Batch, Array]) -> tuple[tuple[Any, Any], None]:
+        batch_stats, total = carry
+        batch_stats, more = micro_step(batch_stats, micro)
+        return (batch_stats, jax.tree.map(jnp.add, total, more)), None
+
+    rest = jax.tree.map(lambda x: x[1:], micros)
+    (batch_stats, total), _ = lax.scan(add, (batch_stats, total), rest)
+    gradients, measured = jax.tree.map(lambda x: x / accumulate, total)
+    return gradients, batch_stats, measured

@@ -1,0 +1,59 @@
+"""The folder of a run, and whose run it holds."""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from symskip_jax.errors import UserError
+
+# Where the data lies may change between two starts of one run; what it holds is checked apart.
+_MAY_DIFFER = {"config.data.data_dir"}
+
+
+def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
+    """Makes a folder the run's own, or finds that it is already.
+
+    Args:
+        workdir: made if missing.
+        identity: flat, as JSON gives it back: everything that decides what the run computes.
+
+    Returns:
+        Whether the run had been started here before.
+
+    Raises:
+        UserError: the folder cannot be written, or holds another run; the differing keys are named.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(f"--workdir {workdir} cannot be written: {error.strerror}") from error
+    path = workdir / "config.json"
+    if not path.exists():
+        write_json(path, identity)
+        return False
+    try:
+        existing = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON ({error}); choose another --workdir") from error
+    differing = [
+        f"{key} ({existing.get(key)!r} there, {identity.get(key)!r} here)"
+        for key in sorted({*existing, *identity} - _MAY_DIFFER)
+        if existing.get(key) != identity.get(key)
+    ]
+    if differing:
+        raise UserError(
+            f"--workdir {workdir} holds another run: {', '.join(differing)}; "
+            "choose another --workdir or delete this one"
+        )
+    return True
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON in one stroke: a reader sees the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n")
+    os.replace(partial, path)

@@ -1,0 +1,39 @@
+"""Zero-centring and scaling of pixels (section 4)."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+
+class Normalization(NamedTuple):
+    """Mean and standard deviation of each channel, on the 0-255 scale."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def normalize(self, images_bhwc: Array) -> Array:
+        """Maps pixels [B, H, W, C] on the 0-255 scale to zero mean and unit deviation, float32."""
+        return (images_bhwc.astype(jnp.float32) - jnp.array(self.mean)) / jnp.array(self.std)
+
+    def denormalize(self, images_bhwc: Array) -> Array:
+        """Maps normalised images [B, H, W, C] back to the 0-255 scale, unclipped, float32."""
+        return images_bhwc * jnp.array(self.std) + jnp.array(self.mean)
+
+
+def measure_normalization(images_nhwc: np.ndarray) -> Normalization:
+    """Measures the channels of uint8 images [N, H, W, C].
+
+    A channel without any variation gets deviation 1, so that it is only centred.
+    """
+    counts = [
+        np.bincount(images_nhwc[..., c].ravel(), minlength=256) for c in range(images_nhwc.shape[3])
+    ]
+    levels = np.arange(256.0)
+    mean = [float(levels @ n / n.sum()) for n in counts]
+    std = [
+        float(np.sqrt((levels - m) ** 2 @ n / n.sum())) or 1.0
+        for m, n in zip(mean, counts, strict=True)
+    ]
+    return Normalization(tuple(mean), tuple(std))
