@@ -8,21 +8,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# These must be in the environment before anything imports JAX; processes that tests start
-# inherit them.
-
-# Eight simulated devices, so that sharding can be tested on any machine.
-_FLAG = "--xla_force_host_platform_device_count"
-if _FLAG not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAG}=8".strip()
-
-# A program is compiled once, not in every worker, child process and run.
+# A program is compiled once, not in every worker, process that a test starts, and run.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 # The workers share the cores already; torch and BLAS need no threads of their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import jax  # noqa: E402  (reads the environment when it is imported)
+
+# Eight simulated devices, so that sharding can be tested on any machine. Processes that tests start
+# do not inherit this and see one device, as on a laptop.
+jax.config.update("jax_num_cpu_devices", 8)
 
 # No deadline, as the first example of a test compiles; the same examples in every run.
 hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, database=None)
