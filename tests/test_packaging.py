@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Extras that name one of JAX's own, whose bound is that of jax.
 ACCELERATORS = {"cuda", "tpu"}
-# Not imported by us, but by what we import without their declaring it everywhere.
+# Imported by tensorflow-datasets, which does not declare them everywhere.
 INDIRECT = {"array-record", "importlib-resources"}
 
 
