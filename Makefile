@@ -30,7 +30,7 @@ test-lowest: $(LOWEST)/.dev  ## Run the tests on the oldest versions that pyproj
 	$(LOWEST)/bin/pytest $(PYTEST_OPTIONS)
 
 clean:  ## Remove environments, caches and build outputs; runs/ stays
-	rm -rf $(VENV) $(LOWEST) .cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(LOWEST) .cache .hypothesis .pytest_cache .ruff_cache build dist
 
 # The stamps are younger than the files that decide what is installed.
 $(VENV)/.default: pyproject.toml constraints.txt | $(VENV)/bin/pip
