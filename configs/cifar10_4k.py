@@ -9,11 +9,12 @@ quarter and shortened for two CPU cores; see README.md for what it reaches.
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config
+from symskip_jax.config import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:
     """Returns the configuration; `arg` is empty or `small`."""
+    check_argument(arg, ("small",))
     config = base_config()
     config.model.name = "network_2"
     config.data.num_labels = 4000

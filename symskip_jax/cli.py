@@ -1,28 +1,199 @@
-"""The `symskip` command: parses and dispatches."""
+"""The `symskip` command: parses and dispatches; what it does is in `symskip_jax.experiments`."""
 
 import argparse
+import logging
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from symskip_jax import __version__
+from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
 
-def main(argv=None):
+EXIT_FAILED = 1
+EXIT_WRONG_INPUT = 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL: saved; the same command goes on
+EXIT_INTERRUPTED = 130
+
+_EXIT_STATUSES = """\
+exit status:
+  0   done
+  1   training failed: the loss became NaN or infinite; the last checkpoint is whole
+  2   something in the command, the configuration, the data or the folders is wrong
+  75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on (a second Ctrl-C: 130, unsaved)
+"""
+
+_OVERRIDES = """\
+any field of the configuration can be set: --config.seed=1 --config.pretrain.learning_rate=1e-3
+(a key that does not exist is an error that names the nearest one)
+"""
+
+_EXAMPLES = {
+    "symskip": """\
+examples:
+  symskip quickstart
+  symskip pretrain --config configs/cifar10_4k.py --workdir runs/4k
+  symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-ft --init runs/4k
+  symskip evaluate --workdir runs/4k-ft
+""",
+    "quickstart": """\
+examples:
+  symskip quickstart
+  symskip quickstart --workdir runs/digits
+""",
+    "pretrain": """\
+examples:
+  symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
+  symskip pretrain --config configs/digits.py --workdir runs/mine --config.data.name=folder:PHOTOS \\
+      --config.data.crop='(64, 64)'
+""",
+    "finetune": """\
+examples:
+  symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-ft --init runs/4k
+  symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-he --config.model.init=he
+""",
+    "evaluate": """\
+examples:
+  symskip evaluate --workdir runs/cifar10
+  symskip evaluate --workdir runs/cifar10 --step best --config.data.test_split=train
+""",
+    "data": """\
+examples:
+  symskip data list
+  symskip data list --data_dir /data/tensorflow_datasets
+""",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command and returns its exit status."""
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
+    try:
+        return _dispatch(arguments, _overrides(arguments, rest))
+    except UserError as error:
+        print(f"symskip: {error}", file=sys.stderr)
+        return EXIT_WRONG_INPUT
+    except NonFiniteLossError as error:
+        print(f"symskip: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except StoppedError as error:
+        print(f"symskip: {error}", file=sys.stderr)
+        return EXIT_STOPPED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _overrides(arguments: argparse.Namespace, rest: Sequence[str]) -> list[str]:
+    for argument in rest:
+        if not argument.startswith("--config.") or "=" not in argument:
+            raise UserError(
+                f"unknown argument {argument}; fields are set as --config.key=value, "
+                f"and `symskip {arguments.verb} --help` lists the rest"
+            )
+    if rest and not hasattr(arguments, "config"):
+        raise UserError(f"`symskip {arguments.verb}` has no configuration to set {rest[0]} in")
+    return list(rest)
+
+
+def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    # Heavy imports wait until the arguments are known to be good.
+    if arguments.verb == "data":
+        from symskip_jax.experiments.data import print_datasets
+
+        print_datasets(arguments.data_dir)
+        return 0
+    if arguments.verb == "quickstart":
+        _prepare_jax()
+        from symskip_jax.experiments.quickstart import quickstart
+
+        quickstart(arguments.workdir)
+        return 0
     from symskip_jax.config import load_config
 
-    p = argparse.ArgumentParser()
-    p.add_argument("verb")
-    p.add_argument("--config")
-    p.add_argument("--workdir", type=Path)
-    p.add_argument("--init", type=Path)
-    a, rest = p.parse_known_args(argv)
-    config = load_config(a.config, rest)
-    if a.verb == "pretrain":
+    if arguments.verb == "evaluate":
+        _prepare_jax()
+        from symskip_jax.experiments.evaluate import evaluate
+
+        evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
+        return 0
+    config = load_config(arguments.config, overrides)
+    _prepare_jax()
+    if arguments.verb == "pretrain":
         from symskip_jax.experiments.pretrain import pretrain
 
-        pretrain(config, a.workdir)
+        pretrain(config, arguments.workdir)
     else:
         from symskip_jax.experiments.finetune import finetune
 
-        finetune(config, a.workdir, a.init)
+        finetune(config, arguments.workdir, arguments.init)
+    return 0
+
+
+def _prepare_jax() -> None:
+    """Keeps compiled programs for the next start, and Orbax's chatter off the terminal."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symskip_jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    import absl.logging
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="symskip",
+        description="Pre-train image networks without labels by denoising, then fine-tune them.",
+        epilog=f"{_EXAMPLES['symskip']}\n{_EXIT_STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"symskip {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def add(verb: str, text: str, *, configured: bool) -> argparse.ArgumentParser:
+        epilog = f"{_EXAMPLES[verb]}\n{_OVERRIDES if configured else ''}\n{_EXIT_STATUSES}"
+        return verbs.add_parser(
+            verb,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    config_help = "file, or the name of one that comes along (digits); FILE:ARG passes an argument"
+    workdir_help = "folder of the run; a run that is there already is resumed"
+
+    quickstart = add(
+        "quickstart", "the main job on handwritten digits, in minutes", configured=False
+    )
+    quickstart.add_argument(
+        "--workdir", type=Path, default=Path("runs/quickstart"), help=workdir_help
+    )
+    pretrain = add("pretrain", "learn to reconstruct images, without labels", configured=True)
+    finetune = add("finetune", "learn to classify, from --init or from scratch", configured=True)
+    for verb in (pretrain, finetune):
+        verb.add_argument("--config", required=True, metavar="FILE", help=config_help)
+        verb.add_argument("--workdir", required=True, type=Path, help=workdir_help)
+    finetune.add_argument(
+        "--init", type=Path, metavar="WORKDIR", help="of the pre-training whose encoder to take"
+    )
+    evaluate = add("evaluate", "measure a trained network on a test split", configured=True)
+    evaluate.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    evaluate.add_argument(
+        "--step", default="latest", help="latest (the default), best, or the number of a checkpoint"
+    )
+    evaluate.add_argument(
+        "--config", metavar="FILE", help="take the data from this one instead of the run's own"
+    )
+    data = add("data", "what there is to train on", configured=False)
+    data.add_argument("action", choices=["list"], help="list: datasets, and where they are")
+    data.add_argument(
+        "--data_dir", help="where TFDS datasets are; default $TFDS_DATA_DIR or TFDS's"
+    )
+    return parser
 
 
 if __name__ == "__main__":

@@ -86,17 +86,50 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
         UserError: no such file, no such key, or a value of the wrong type.
     """
     name, _, arg = path.partition(":")
-    config = _call_get_config(_find(name), arg)
+    return apply_overrides(_call_get_config(_find(name), arg), overrides)
+
+
+def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """Sets fields of a configuration, in place, as `--config.key=value` says.
+
+    Raises:
+        UserError: no such key, or a value of the wrong type.
+    """
     for override in overrides:
-        key = override.partition("=")[0].removeprefix("--config.")
-        _check_key(config, key)
+        _check_key(override.partition("=")[0].removeprefix("--config."), list(flat(config)))
     values, arguments = flags.FlagValues(), ["symskip", *overrides]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
     try:
         values(arguments)
     except flags.Error as error:
-        raise UserError(f"{' '.join(str(error).split())}") from error
+        raise UserError(" ".join(str(error).split())) from error
     return config
+
+
+def config_from_flat(fields: dict[str, Any]) -> ConfigDict:
+    """Returns the configuration that `flat` was taken of.
+
+    Raises:
+        UserError: it was another version's, with a field that there is no more.
+    """
+    config = base_config()
+    for key, value in fields.items():
+        _check_key(key, list(flat(config)))
+        section, _, name = key.rpartition(".")
+        node = config[section] if section else config
+        node[name] = tuple(value) if isinstance(value, list) else value
+    return config
+
+
+def check_argument(arg: str, known: Sequence[str]) -> None:
+    """Checks what stands behind `FILE:` on the command line, for a `get_config`.
+
+    Raises:
+        UserError: it is neither empty nor one of `known`.
+    """
+    if arg and arg not in known:
+        takes = f"one of {', '.join(known)}" if known else "none"
+        raise UserError(f"config argument {arg!r} is unknown; this config takes {takes}")
 
 
 def _find(name: str) -> Path:
@@ -126,19 +159,14 @@ def _call_get_config(path: Path, arg: str) -> ConfigDict:
     if not hasattr(module, "get_config"):
         raise UserError(f"config file {path} defines no get_config(arg)")
     config = module.get_config(arg)
-    unknown = [key for key in flat(config) if key not in dict(flat_items(base_config()))]
-    if unknown:
-        known = [key for key, _ in flat_items(base_config())]
-        raise UserError(
-            f"config file {path} sets unknown key {unknown[0]}{_nearest(unknown[0], known)}"
-        )
+    for key in flat(config):
+        _check_key(key, list(flat(base_config())), f" in config file {path}")
     return config
 
 
-def _check_key(config: ConfigDict, key: str) -> None:
-    known = list(flat(config))
+def _check_key(key: str, known: Sequence[str], where: str = "") -> None:
     if key not in known:
-        raise UserError(f"unknown config key {key}{_nearest(key, known)}")
+        raise UserError(f"unknown config key {key}{where}{_nearest(key, known)}")
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The one exception that is answered in a line instead of a traceback."""
+"""What is answered with one line instead of a traceback."""
 
 
 class UserError(Exception):
@@ -7,3 +7,11 @@ class UserError(Exception):
     The message is one line that names the thing, the value and the mend. The command line prints it
     and leaves with exit status 2.
     """
+
+
+class NonFiniteLossError(Exception):
+    """The loss was no longer a number; the last checkpoint is from before."""
+
+
+class StoppedError(Exception):
+    """The run was asked to stop, and has saved its state."""

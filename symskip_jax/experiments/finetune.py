@@ -36,7 +36,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     """
     everything = setup.load_split(config, config.data.train_split)
     test = setup.load_split(config, config.data.test_split)
-    class_names = require_labels(everything, test)
+    class_names = require_labels(everything)
+    require_labels(test)
     train, drawn = draw(config, everything)
     model = setup.make_classifier(config, len(class_names))
     channels = train.images_nhwc.shape[3]
@@ -44,7 +45,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     normalization = (
         measure_normalization(everything.images_nhwc)
         if start is None
-        else Normalization(*(tuple(start.meta["normalization"][k]) for k in ("mean", "std")))
+        else Normalization.from_facts(start.meta["normalization"])
     )
     recipe = config.finetune
     steps_per_epoch = setup.check_batches(recipe, "finetune", len(train.labels_n))
@@ -115,17 +116,15 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     )
 
 
-def require_labels(train: ResidentData, test: ResidentData) -> tuple[str, ...]:
-    """Returns the classes.
+def require_labels(data: ResidentData) -> tuple[str, ...]:
+    """Returns the classes of labelled data.
 
     Raises:
-        UserError: an image of either split has no label.
+        UserError: an image has no label.
     """
-    for data in (train, test):
-        if data.class_names is None or (data.labels_n < 0).any():
-            raise UserError(f"{data.name} has images without a label; fine-tuning needs them all")
-    assert train.class_names is not None
-    return train.class_names
+    if data.class_names is None or (data.labels_n < 0).any():
+        raise UserError(f"{data.name} has images without a label, and every one needs its own here")
+    return data.class_names
 
 
 def draw(config: ConfigDict, data: ResidentData) -> tuple[ResidentData, str]:

@@ -10,6 +10,7 @@ from symskip_jax.data.resident import ResidentData, load_resident
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import UserError
 from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network_2, network_3
+from symskip_jax.training.checkpoints import Restored
 from symskip_jax.transforms import Augmentation, Corruption, Normalization
 
 _CHOICES = {
@@ -127,3 +128,8 @@ def check_batches(training: ConfigDict, section: str, count: int) -> int:
 def spec_facts(spec: Spec) -> dict[str, Any]:
     """Returns the table of a network as JSON holds it."""
     return {"name": spec.name, "layers": [list(layer) for layer in spec.layers]}
+
+
+def variables_of(restored: Restored) -> dict[str, Any]:
+    """Returns the variables to apply a module to, out of a checkpoint."""
+    return {name: restored.state[name] for name in ("params", "batch_stats")}

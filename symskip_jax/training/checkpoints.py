@@ -31,28 +31,24 @@ class Checkpoints:
     what else the run wants to find again).
     """
 
-    def __init__(self, folder: Path, best: str | None = None, *, read_only: bool = False) -> None:
-        """Opens a folder of checkpoints.
+    def __init__(self, folder: Path, best: str) -> None:
+        """Opens a folder of checkpoints, making it if missing.
 
         Args:
-            folder: made if missing, unless `read_only`.
+            folder: of this run alone; what a killed save left half done is cleaned up.
             best: the evaluation metric (higher is better) whose best checkpoint is kept.
-            read_only: nothing is written, moved or cleaned up.
         """
         self.folder = folder.resolve()
-        keep: list[Any] = [preservation_policy.LatestN(KEEP_LATEST)]
-        if best is not None:
-            by_metric = preservation_policy.BestN(
-                get_metric_fn=lambda metrics: metrics[best],
-                n=1,
-                keep_checkpoints_without_metrics=False,
-            )
-            keep.append(by_metric)
+        latest = preservation_policy.LatestN(KEEP_LATEST)
+        highest = preservation_policy.BestN(
+            get_metric_fn=lambda metrics: metrics[best],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=preservation_policy.AnyPreservationPolicy(keep),
-            create=not read_only,
-            cleanup_tmp_directories=not read_only,
-            read_only=read_only,
+            best_fn=lambda metrics: metrics[best],
+            preservation_policy=preservation_policy.AnyPreservationPolicy([latest, highest]),
+            cleanup_tmp_directories=True,
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 

@@ -8,18 +8,11 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from symskip_jax.errors import NonFiniteLossError, StoppedError
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.logs import RunLog
 from symskip_jax.training.state import TrainState
-
-
-class NonFiniteLossError(Exception):
-    """The loss was no longer a number; the last checkpoint is from before."""
-
-
-class StoppedError(Exception):
-    """The run was asked to stop, and has saved its state."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Zero-centring and scaling of pixels (section 4)."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -12,6 +13,11 @@ class Normalization(NamedTuple):
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Sequence[float]]) -> "Normalization":
+        """Returns the normalisation that `_asdict` and JSON made lists of."""
+        return cls(tuple(facts["mean"]), tuple(facts["std"]))
 
     def normalize(self, images_bhwc: Array) -> Array:
         """Maps pixels [B, H, W, C] on the 0-255 scale to zero mean and unit deviation, float32."""
