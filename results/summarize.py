@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""Builds the tables of README.md from the logs in this folder.
+
+    python results/summarize.py            writes them
+    python results/summarize.py --check    fails if README.md says anything else
+
+Needs nothing but Python. A log is the config.json and metrics.jsonl that a run left behind.
+"""
+
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent
+README = RESULTS.parent / "README.md"
+
+# Folder of the logs, what it stands for, and the paper's accuracy in percent (table 2).
+CIFAR10_4K = [
+    ("gaussian", "from scratch, Gaussian(0, 0.01) as in the paper", "70.89 ± 0.30"),
+    ("he", "from scratch, He", "not in the paper"),
+    ("pretrained_no_skip", "pre-trained without skips", "74.07 ± 0.43"),
+    ("pretrained_skip", "pre-trained with skips", "80.22 ± 0.37"),
+    ("pretrained_skip_he", "pre-trained with skips, He initialisation", "not in the paper"),
+]
+QUICKSTART = [
+    ("scratch_gaussian", "from scratch, Gaussian(0, 0.01)"),
+    ("scratch_he", "from scratch, He"),
+    ("finetune", "pre-trained without labels"),
+]
+
+
+def final_test(run: Path) -> dict[str, Any] | None:
+    """Returns the last test record of a finished run, or None where there is no run."""
+    if not (run / "metrics.jsonl").exists():
+        return None
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in records if record["split"] == "test"][-1]
+
+
+def mean_std(values: list[float], digits: int) -> str:
+    """Returns mean ± sample standard deviation, of one value itself, of none that it was not run."""
+    if not values:
+        return "not run"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def each(values: list[float], digits: int) -> str:
+    """Returns the values one by one."""
+    return ", ".join(f"{value:.{digits}f}" for value in values)
+
+
+def cifar10_4k_table() -> str:
+    """Returns the table of section 5.3.1 at the small scale."""
+    lines = [
+        "| start | test accuracy here (%) | each seed | reconstruction PSNR (dB) | the paper's, full size |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for folder, name, paper in CIFAR10_4K:
+        seeds = sorted((RESULTS / "cifar10_4k_small" / folder).glob("seed_*"))
+        tuned = [test for seed in seeds if (test := final_test(seed / "finetune"))]
+        pretrained = [test for seed in seeds if (test := final_test(seed / "pretrain"))]
+        accuracies = [100 * test["accuracy"] for test in tuned]
+        psnr = mean_std([test["psnr"] for test in pretrained], 2) if pretrained else ""
+        lines.append(
+            f"| {name} | {mean_std(accuracies, 2)} | {each(accuracies, 2)} | {psnr} | {paper} |"
+        )
+    return "\n".join(lines)
+
+
+def quickstart_table() -> str:
+    """Returns the table of `make quickstart`."""
+    lines = ["| start | test accuracy (%) | each seed |", "| --- | --- | --- |"]
+    for folder, name in QUICKSTART:
+        runs = sorted((RESULTS / "quickstart").glob(f"seed_*/{folder}"))
+        accuracies = [100 * test["accuracy"] for run in runs if (test := final_test(run))]
+        lines.append(f"| {name} | {mean_std(accuracies, 1)} | {each(accuracies, 1)} |")
+    return "\n".join(lines)
+
+
+def with_table(text: str, name: str, table: str) -> str:
+    """Returns a text with a table between its two markers."""
+    opening, closing = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    before, rest = text.split(opening)
+    _, after = rest.split(closing)
+    return before + opening + table + closing + after
+
+
+def main() -> int:
+    """Writes or checks the tables and returns the exit status."""
+    old = README.read_text()
+    new = with_table(old, "cifar10_4k_small", cifar10_4k_table())
+    new = with_table(new, "quickstart", quickstart_table())
+    if "--check" in sys.argv[1:]:
+        if new != old:
+            print("README.md differs from the logs: run python results/summarize.py")
+        return int(new != old)
+    README.write_text(new)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

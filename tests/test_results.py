@@ -1,0 +1,39 @@
+"""The README says what the committed logs say."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_tables_of_the_readme_are_those_of_the_logs() -> None:
+    command = [sys.executable, str(ROOT / "results" / "summarize.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_every_log_is_of_a_finished_run_that_measured_every_test_image() -> None:
+    sizes = {"digits": 500, "tfds:cifar10": 10_000}
+    logs = sorted((ROOT / "results").glob("*/**/metrics.jsonl"))
+    assert logs
+    for path in logs:
+        config = json.loads(path.with_name("config.json").read_text())
+        records = [json.loads(line) for line in path.read_text().splitlines()]
+        epochs = config[f"config.{config['verb']}.epochs"]
+        assert records[-1]["split"] == "test" and records[-1]["epoch"] == epochs, path
+        assert records[-1]["count"] == sizes[config["config.data.name"]], path
+
+
+def test_seeds_of_a_start_differ_in_the_seed_and_the_labels_alone() -> None:
+    seeded = {"config.seed", "config.data.labels_seed", "labels", "init"}
+    for start in sorted((ROOT / "results").glob("*/*/seed_0")):
+        for stage in start.glob("*/config.json"):
+            first = json.loads(stage.read_text())
+            for other in start.parent.glob(f"seed_*/{stage.parent.name}/config.json"):
+                second = json.loads(other.read_text())
+                differing = {key for key in first if first[key] != second[key]}
+                assert differing <= seeded, other
+                assert second["config.seed"] == int(re.sub(r"\D", "", other.parts[-3]))
