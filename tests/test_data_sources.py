@@ -37,7 +37,7 @@ def test_a_folder_named_bare_is_taken_for_a_folder(tmp_path):
     assert f"'folder:{tmp_path}'" in user_error(lambda: open_source(str(tmp_path), "train"))
 
 
-def test_a_folder_needs_neither_tfds_nor_jax(tmp_path):
+def test_a_file_of_arrays_waits_for_no_large_library(tmp_path):
     np.savez(tmp_path / "a.npz", train_images=np.zeros((2, 4, 4), np.uint8))
     code = (
         "import sys; from symskip_jax.data.sources import open_source;"

@@ -120,23 +120,17 @@ def _classes(paths: list[tuple[str, ...]]) -> tuple[tuple[str, ...] | None, np.n
 
 def _decode(path: Path) -> np.ndarray:
     try:
-        content = path.read_bytes()
+        content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     image = None
-    if content and not _is_cut_short(content):
-        # cv2.error: a size that is too large to be true.
-        with suppress(cv2.error):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    # cv2.error: no bytes at all, or a size that is too large to be true. From memory, not by
+    # imread, because that fills the missing part of a JPEG with grey and says nothing.
+    with suppress(cv2.error):
+        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
     if image is None:
         raise UserError(
             f"{path} is cut short or is no image that can be decoded ({len(content)} bytes): "
             "replace or remove it"
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _is_cut_short(content: bytes) -> bool:
-    """Find a JPEG that ends before its end: OpenCV before 5 fills up with grey and says nothing."""
-    start_of_scan, end_of_image = content.rfind(b"\xff\xda"), content.rfind(b"\xff\xd9")
-    return content.startswith(b"\xff\xd8") and end_of_image < start_of_scan
