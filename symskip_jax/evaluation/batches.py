@@ -14,12 +14,12 @@ def map_images(
 ) -> dict[str, np.ndarray]:
     """Applies a compiled function to every image of a dataset, in order.
 
-    The last batch is filled up with copies of the last image, whose results are dropped: every image
-    counts once, and the function is compiled for one shape.
+    The last batch is filled up with copies of the last image, whose results are dropped: every
+    image counts once, and the function is compiled for one shape.
 
     Args:
-        measure: (batch [B, ...], indices [B]) -> results [B, ...] by name, each depending on its own
-            image alone.
+        measure: (batch [B, ...], indices [B]) -> results [B, ...] by name, each depending on its
+            own image alone.
         data: arrays [N, ...] by name, on the device or the host.
         batch_size: B.
 

@@ -33,7 +33,8 @@ def classification_evaluator(
         batch_size: images at a time; it changes nothing but speed.
 
     Returns:
-        variables -> `accuracy` (0 to 1), `loss` (cross-entropy, nats) and `count` (images measured).
+        variables -> `accuracy` (0 to 1), `loss` (cross-entropy, nats) and `count` (images
+        measured).
     """
 
     @jax.jit

@@ -20,7 +20,7 @@ EVALUATION_KEY = 2016
 
 
 def corrupt_for_evaluation(corruption: Corruption, indices_b: Array, clean_bhwc: Array) -> Array:
-    """Corrupts float32 images [B, H, W, C]; image i of a dataset always gets the same corruption."""
+    """Corrupts float32 images [B, H, W, C]; image i of a dataset always gets the same draw."""
     key = jax.random.key(EVALUATION_KEY)
     keys_b = jax.vmap(jax.random.fold_in, (None, 0))(key, indices_b)
     return corruption(keys_b, clean_bhwc)
@@ -53,9 +53,9 @@ def reconstruction_evaluator(
         batch_size: images at a time; it changes nothing but speed.
 
     Returns:
-        variables -> `loss` (mean squared error of normalised pixels), `psnr` and `psnr_identity` (dB,
-        peak 255), `ssim` and `ssim_identity`, and `count` (images measured). The identity is the
-        corrupted image taken as the reconstruction; both are clipped to 0-255.
+        variables -> `loss` (mean squared error of normalised pixels), `psnr` and `psnr_identity`
+        (dB, peak 255), `ssim` and `ssim_identity`, and `count` (images measured). The identity is
+        the corrupted image taken as the reconstruction; both are clipped to 0-255.
     """
 
     @jax.jit

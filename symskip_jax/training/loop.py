@@ -61,7 +61,10 @@ class Plan:
 
 
 class StopRequests:
-    """Turns SIGTERM and Ctrl-C into a request to stop, while entered; a second Ctrl-C is immediate."""
+    """Turns SIGTERM and Ctrl-C into a request to stop, while entered.
+
+    A second Ctrl-C is immediate.
+    """
 
     def __init__(self) -> None:
         """Starts without a request."""

@@ -42,8 +42,9 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
 def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
     """Compiles a step with pmap.
 
-    State and batch have a leading axis of devices ([D, ...], [D, B / D, ...]), and so has what comes
-    out. The step and its module must have been given `axis_name=DATA_AXIS`. The state is donated.
+    State and batch have a leading axis of devices ([D, ...], [D, B / D, ...]), and so has what
+    comes out. The step and its module must have been given `axis_name=DATA_AXIS`. The state is
+    donated.
     """
     return jax.pmap(step, axis_name=DATA_AXIS, devices=devices, donate_argnums=0)
 

@@ -28,12 +28,12 @@ def make_optimizer(
 
     Args:
         schedule: learning rate of each step.
-        plateau_patience: multiply the rate by `plateau_factor` when the mean loss of an epoch has not
-            dropped for this many epochs (section 4); 0 for never.
+        plateau_patience: multiply the rate by `plateau_factor` when the mean loss of an epoch has
+            not dropped for this many epochs (section 4); 0 for never.
         plateau_factor: see above.
         steps_per_epoch: steps that the mean of the plateau rule is taken over.
-        frozen: top-level names of parameters that stay as they are for the first `frozen_steps` steps.
-            Their moments start when they thaw.
+        frozen: top-level names of parameters that stay as they are for the first `frozen_steps`
+            steps. Their moments start when they thaw.
         frozen_steps: see above.
     """
     adam = optax.scale_by_adam()

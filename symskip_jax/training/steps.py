@@ -55,7 +55,8 @@ def pretrain_step(
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and `loss` (mean squared error of normalised pixels) and `psnr` (dB, peak 255).
+        The new state, and `loss` (mean squared error of normalised pixels) and `psnr` (dB, peak
+        255).
     """
 
     def loss_fn(
@@ -132,9 +133,9 @@ def head_step(
 ) -> tuple[TrainState, Metrics]:
     """Learns the new layers alone, on features of the encoder as it is (supplement B).
 
-    The encoder runs in inference mode: neither its parameters nor its statistics change. The optimiser
-    must hold it still too; see `symskip_jax.training.schedules.make_optimizer`. Arguments and results
-    are those of `finetune_step`.
+    The encoder runs in inference mode: neither its parameters nor its statistics change. The
+    optimiser must hold it still too; see `symskip_jax.training.schedules.make_optimizer`. Arguments
+    and results are those of `finetune_step`.
     """
 
     def loss_fn(
