@@ -16,7 +16,7 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance, resident_advance
-from symskip_jax.training.mesh import data_mesh
+from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
 from symskip_jax.transforms import FinetuneTransform, Normalization, measure_normalization
@@ -89,7 +89,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     def fresh_state() -> TrainState:
         shape = (*crop, channels)
-        state = jax.jit(lambda: init_state(model, optimizer, config.seed, shape))()
+        state = jax.jit(
+            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
+        )()
         return state if start is None else with_encoder(state, start)
 
     return run_training(
@@ -161,7 +163,9 @@ def with_encoder(state: TrainState, start: Restored) -> TrainState:
     """Returns a state whose encoder is the pre-trained one."""
 
     def put(fresh: Any, trained: Any) -> Any:
-        return jax.tree.map(lambda a, b: jax.device_put(np.asarray(b, a.dtype)), fresh, trained)
+        return jax.tree.map(
+            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, trained
+        )
 
     return state.replace(
         params={

@@ -21,7 +21,7 @@ from symskip_jax.experiments.running import make_adam, make_plan, make_schedule,
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.dispatch import resident_advance
-from symskip_jax.training.mesh import data_mesh
+from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import pretrain_step
 from symskip_jax.transforms import (
@@ -93,7 +93,9 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         identity={"verb": "pretrain", "data": train.fingerprint()},
         meta=pretrain_meta(model, normalization),
         plan=make_plan(config, config.pretrain, steps_per_epoch),
-        fresh_state=lambda: jax.jit(lambda: init_state(model, optimizer, config.seed, shape))(),
+        fresh_state=lambda: jax.jit(
+            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
+        )(),
         advance=lambda step: advance,
         evaluate=evaluate,
         schedule=schedule,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
@@ -139,10 +140,18 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
     path = folder.resolve() / str(steps[-1] if step is None else step)
     try:
-        state = ocp.StandardCheckpointer().restore(path / "state")
+        state = _read_arrays(path / "state")
         meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
     # As above: whatever the libraries stumble over.
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"checkpoint {path} cannot be read ({reason})") from error
     return Restored(state, meta)
+
+
+def _read_arrays(path: Path) -> Any:
+    """Reads a tree of arrays as numpy, however many devices it was saved from."""
+    checkpointer = ocp.PyTreeCheckpointer()
+    tree = checkpointer.metadata(path).item_metadata.tree
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+    return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
