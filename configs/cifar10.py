@@ -3,9 +3,9 @@
     symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
     symskip finetune --config configs/cifar10.py --workdir runs/cifar10-ft --init runs/cifar10
 
-Expected test accuracy (table 1): 95.15 % pre-trained with skips, 92.07 % without (--config.model.skip=none
-in both commands), 93.95 % from scratch (finetune without --init). Measured: not run at this size yet;
-it takes about 2e17 FLOPs, hours on one large GPU.
+Expected test accuracy (table 1): 95.15 % pre-trained with skips, 92.07 % without
+(--config.model.skip=none in both commands), 93.95 % from scratch (finetune without --init).
+Measured: not run at this size yet; it takes about 2e17 FLOPs, hours on one large GPU.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,8 @@
     symskip pretrain --config configs/cifar100.py --workdir runs/cifar100
     symskip finetune --config configs/cifar100.py --workdir runs/cifar100-ft --init runs/cifar100
 
-Expected test accuracy (table 1): 75.41 % pre-trained with skips, 70.21 % without, 74.11 % from scratch.
-Measured: not run at this size yet; the cost is that of configs/cifar10.py.
+Expected test accuracy (table 1): 75.41 % pre-trained with skips, 70.21 % without, 74.11 % from
+scratch. Measured: not run at this size yet; the cost is that of configs/cifar10.py.
 """
 
 from ml_collections import ConfigDict

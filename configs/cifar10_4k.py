@@ -3,8 +3,8 @@
     symskip pretrain --config configs/cifar10_4k.py --workdir runs/4k
     symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-ft --init runs/4k
 
-Expected at full size: 80.22 +- 0.37 % test accuracy (table 2). `:small` is the same recipe narrowed to a
-quarter and shortened for two CPU cores; see README.md for what it reaches.
+Expected at full size: 80.22 +- 0.37 % test accuracy (table 2). `:small` is the same recipe
+narrowed to a quarter and shortened for two CPU cores; see README.md for what it reaches.
 """
 
 from ml_collections import ConfigDict

@@ -31,7 +31,6 @@ def get_config(arg: str = "") -> ConfigDict:
     config.finetune.batch_size = 50
     config.finetune.epochs, config.finetune.milestones = 100, (30, 60, 80)
     config.finetune.learning_rate = 2e-3
-    config.finetune.head_epochs = 10
     config.finetune.corruption_probability = 0.5
     config.run.checkpoint_every = 20.0
     return config

@@ -40,7 +40,7 @@ def final_test(run: Path) -> dict[str, Any] | None:
 
 
 def mean_std(values: list[float], digits: int) -> str:
-    """Returns mean ± sample standard deviation, of one value itself, of none that it was not run."""
+    """Returns mean ± sample standard deviation; one value as it is; of none that it was not run."""
     if not values:
         return "not run"
     mean = f"{statistics.fmean(values):.{digits}f}"
@@ -55,7 +55,7 @@ def each(values: list[float], digits: int) -> str:
 def cifar10_4k_table() -> str:
     """Returns the table of section 5.3.1 at the small scale."""
     lines = [
-        "| start | test accuracy here (%) | each seed | reconstruction PSNR (dB) | the paper's, full size |",
+        "| start | test accuracy here (%) | each seed | PSNR rebuilt (dB) | paper, full size (%) |",
         "| --- | --- | --- | --- | --- |",
     ]
     for folder, name, paper in CIFAR10_4K:
