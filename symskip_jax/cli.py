@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from symskip_jax import __version__
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
@@ -20,7 +21,8 @@ exit status:
   0   done
   1   training failed: the loss became NaN or infinite; the last checkpoint is whole
   2   something in the command, the configuration, the data or the folders is wrong
-  75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on (a second Ctrl-C: 130, unsaved)
+  75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on
+  130 stopped by a second Ctrl-C, or by one before the first step: nothing more was saved
 """
 
 _OVERRIDES = """\
@@ -44,8 +46,8 @@ examples:
     "pretrain": """\
 examples:
   symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
-  symskip pretrain --config configs/digits.py --workdir runs/mine --config.data.name=folder:PHOTOS \\
-      --config.data.crop='(64, 64)'
+  symskip pretrain --config configs/digits.py --workdir runs/mine \\
+      --config.data.name=folder:PHOTOS --config.data.crop='(64, 64)'
 """,
     "finetune": """\
 examples:
@@ -67,10 +69,9 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    parser = _parser()
-    arguments, rest = parser.parse_known_args(argv)
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
     try:
+        arguments, rest = _parser().parse_known_args(argv)
         return _dispatch(arguments, _overrides(arguments, rest))
     except UserError as error:
         print(f"symskip: {error}", file=sys.stderr)
@@ -94,7 +95,8 @@ def _overrides(arguments: argparse.Namespace, rest: Sequence[str]) -> list[str]:
             )
     if rest and not hasattr(arguments, "config"):
         raise UserError(f"`symskip {arguments.verb}` has no configuration to set {rest[0]} in")
-    return list(rest)
+    # Of several settings of one field the last counts; tuples would be strung together otherwise.
+    return list({argument.partition("=")[0]: argument for argument in rest}.values())
 
 
 def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
@@ -105,7 +107,7 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
         print_datasets(arguments.data_dir)
         return 0
     if arguments.verb == "quickstart":
-        _prepare_jax()
+        _prepare_libraries()
         from symskip_jax.experiments.quickstart import quickstart
 
         quickstart(arguments.workdir)
@@ -113,13 +115,13 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from symskip_jax.config import load_config
 
     if arguments.verb == "evaluate":
-        _prepare_jax()
+        _prepare_libraries()
         from symskip_jax.experiments.evaluate import evaluate
 
         evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
         return 0
     config = load_config(arguments.config, overrides)
-    _prepare_jax()
+    _prepare_libraries()
     if arguments.verb == "pretrain":
         from symskip_jax.experiments.pretrain import pretrain
 
@@ -131,18 +133,26 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
     return 0
 
 
-def _prepare_jax() -> None:
-    """Keeps compiled programs for the next start, and Orbax's chatter off the terminal."""
+def _prepare_libraries() -> None:
+    """Keeps compiled programs for the next start, and the libraries' chatter off the terminal."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symskip_jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     import absl.logging
 
-    absl.logging.set_verbosity(absl.logging.ERROR)
+    absl.logging.set_verbosity(absl.logging.FATAL)  # its errors are raised too
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers a mistake like every other: in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; `{self.prog} --help` shows how")
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="symskip",
         description="Pre-train image networks without labels by denoising, then fine-tune them.",
         epilog=f"{_EXAMPLES['symskip']}\n{_EXIT_STATUSES}",

@@ -36,9 +36,9 @@ class TfdsSource(Source):
             features: dict[str, Any] = dict(builder.info.features.items())
         _check_image(features, f"tfds:{name}")
         self._records = _open_split(builder, split, f"tfds:{name}", self._prepared)
-        label = features.get("label")
+        label: Any = features.get("label")
         self.class_names = (
-            tuple(label.names) if isinstance(label, tfds.features.ClassLabel) else None
+            tuple(label.names or ()) if isinstance(label, tfds.features.ClassLabel) else None
         )
 
     def __len__(self) -> int:

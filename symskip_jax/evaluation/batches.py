@@ -1,6 +1,7 @@
 """Fixed-size batches that cover a dataset exactly once."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from symskip_jax.training.steps import Batch
 
 
 def map_images(
-    measure: Callable[[Batch, Array], Mapping[str, Array]], data: Batch, batch_size: int
+    measure: Callable[[Batch, Any], Mapping[str, Array]], data: Batch, batch_size: int
 ) -> dict[str, np.ndarray]:
     """Applies a compiled function to every image of a dataset, in order.
 

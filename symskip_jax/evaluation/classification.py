@@ -40,7 +40,7 @@ def classification_evaluator(
     @jax.jit
     def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
         images = normalization.normalize(center_crop(batch["image"], crop))
-        logits = model.apply(variables, images, train=False)
+        logits: Any = model.apply(variables, images, train=False)
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
         return {"accuracy": metrics.accuracy(logits, batch["label"]), "loss": losses}
 

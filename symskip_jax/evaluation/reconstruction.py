@@ -30,7 +30,7 @@ def reconstruct(
     model: AutoEncoder, variables: Any, normalization: Normalization, corrupted_bhwc: Array
 ) -> Array:
     """Returns reconstructions of float32 images [B, H, W, C] on the 0-255 scale, clipped to it."""
-    output = model.apply(variables, normalization.normalize(corrupted_bhwc), train=False)
+    output: Any = model.apply(variables, normalization.normalize(corrupted_bhwc), train=False)
     return jnp.clip(normalization.denormalize(output), 0, 255)
 
 
@@ -62,7 +62,7 @@ def reconstruction_evaluator(
     def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
         clean = center_crop(batch["image"], crop).astype(jnp.float32)
         corrupted = corrupt_for_evaluation(corruption, indices, clean)
-        output = model.apply(variables, normalization.normalize(corrupted), train=False)
+        output: Any = model.apply(variables, normalization.normalize(corrupted), train=False)
         errors = jnp.square(output - normalization.normalize(clean))
         pixels = jnp.clip(normalization.denormalize(output), 0, 255)
         seen = jnp.clip(corrupted, 0, 255)

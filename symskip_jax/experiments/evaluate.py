@@ -11,6 +11,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.evaluation.reconstruction import reconstruction_evaluator
 from symskip_jax.experiments import setup
+from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.finetune import require_labels
 from symskip_jax.experiments.pretrain import write_sheet
 from symskip_jax.training.checkpoints import Restored, load_variables
@@ -38,12 +39,15 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     own = config_from_flat(restored.meta["config"])
     config = own if config_path is None else load_config(config_path)
     apply_overrides(config, overrides)
-    if setup.spec_facts(setup.make_spec(config)) != restored.meta["spec"]:
+    check_config(config)
+    is_autoencoder = restored.meta["verb"] == "pretrain"
+    skip = config.model.skip  # which a classifier has not
+    theirs = restored.meta["spec"], restored.meta.get("skip", skip)
+    if (setup.spec_facts(setup.make_spec(config)), skip) != theirs:
         raise UserError(
             f"config.model describes another network than the one in --workdir {workdir}; "
-            "leave --config away to take the run's own"
+            "leave --config and --config.model away to take the run's own"
         )
-    is_autoencoder = restored.meta["verb"] == "pretrain"
     measure = measure_autoencoder if is_autoencoder else measure_classifier
     figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
     figures |= {"data": config.data.name, "split": config.data.test_split}
@@ -66,12 +70,14 @@ def choose_step(workdir: Path, step: str) -> int | None:
     saved = {int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit()}
     tests = [
         record
-        for record in (read_metrics(workdir) if saved else [])
+        for record in (read_metrics(workdir) if (workdir / "metrics.jsonl").is_file() else [])
         if record["split"] == "test" and record["step"] in saved
     ]
     if not tests:
         raise UserError(f"no checkpoint in {workdir} has been measured; --step latest needs none")
-    return max(tests, key=lambda record: record.get("accuracy", record.get("psnr")))["step"]
+    return max(tests, key=lambda record: record["accuracy" if "accuracy" in record else "psnr"])[
+        "step"
+    ]
 
 
 def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
@@ -106,12 +112,17 @@ def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) ->
             f"{test.name} has other classes than the network in {workdir}: {theirs[:3]}... "
             f"against {restored.meta['class_names'][:3]}..."
         )
+    crop = tuple(config.data.crop)
+    own_crop = tuple(restored.meta["config"]["data.crop"])
     model = setup.make_classifier(config, len(theirs))
+    if model.spec.head == "fully_connected" and crop != own_crop:
+        raise UserError(
+            f"config key data.crop={crop} does not suit the network in {workdir}: its fully "
+            f"connected layers serve only the crop that it was trained on, {own_crop}"
+        )
     normalization = Normalization.from_facts(restored.meta["normalization"])
     data = {"image": test.images_nhwc, "label": test.labels_n}
-    measure = classification_evaluator(
-        model, normalization, tuple(config.data.crop), data, config.run.eval_batch_size
-    )
+    measure = classification_evaluator(model, normalization, crop, data, config.run.eval_batch_size)
     return measure(setup.variables_of(restored))
 
 

@@ -1,5 +1,6 @@
 """`symskip finetune`: learn to classify, from a pre-trained encoder or from scratch."""
 
+import dataclasses
 import functools
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.experiments import setup
+from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance, resident_advance
@@ -34,6 +36,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         UserError: something in the configuration, the data, the folder or the checkpoint is wrong.
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
+    check_config(config)
     everything = setup.load_split(config, config.data.train_split)
     test = setup.load_split(config, config.data.test_split)
     class_names = require_labels(everything)
@@ -48,6 +51,11 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         else Normalization.from_facts(start.meta["normalization"])
     )
     recipe = config.finetune
+    if start is not None and recipe.head_epochs > recipe.epochs:
+        raise UserError(
+            f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
+            f"finetune.epochs={recipe.epochs}, the epochs in all"
+        )
     steps_per_epoch = setup.check_batches(recipe, "finetune", len(train.labels_n))
     schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
@@ -167,7 +175,8 @@ def with_encoder(state: TrainState, start: Restored) -> TrainState:
             lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, trained
         )
 
-    return state.replace(
+    return dataclasses.replace(
+        state,
         params={
             **state.params,
             "encoder": put(state.params["encoder"], start.state["params"]["encoder"]),

@@ -17,6 +17,7 @@ from symskip_jax.evaluation.reconstruction import (
     reconstruction_evaluator,
 )
 from symskip_jax.experiments import setup
+from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
@@ -46,6 +47,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         UserError: something in the configuration, the data or the folder is wrong.
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
+    check_config(config)
     train = setup.load_split(config, config.data.train_split)
     test = setup.load_split(config, config.data.test_split)
     steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train.labels_n))
@@ -128,9 +130,14 @@ def write_sheet(
     rebuilt = reconstruct(model, variables, normalization, corrupted)
     seen = jnp.clip(corrupted, 0, 255)
     path.parent.mkdir(exist_ok=True)
+    shown, masked, output = (
+        np.asarray(jnp.round(x)).astype(np.uint8) for x in (clean, seen, rebuilt)
+    )
     reconstruction_sheet(
-        *(np.asarray(jnp.round(x)).astype(np.uint8) for x in (clean, seen, rebuilt)),
+        shown,
+        masked,
+        output,
         path,
-        psnr_corrupted=np.asarray(psnr(seen, clean)),
-        psnr_reconstructed=np.asarray(psnr(rebuilt, clean)),
+        psnr_corrupted=psnr(seen, clean).tolist(),
+        psnr_reconstructed=psnr(rebuilt, clean).tolist(),
     )

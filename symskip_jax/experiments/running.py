@@ -1,6 +1,7 @@
 """What pre-training and fine-tuning have in common around the loop."""
 
 import platform
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -94,6 +95,10 @@ def run_training(
     restored = checkpoints.restore_latest(state)
     if restored is not None:
         state = restored.state
+    if int(state.step) == plan.total_steps:
+        checkpoints.close()
+        print(f"finished already: {plan.total_steps} steps", file=sys.stderr)
+        return state
     log = RunLog(workdir, int(state.step), plan.total_steps)
     if restored is not None:
         log.say(f"resumed after step {int(state.step)} of {plan.total_steps}")

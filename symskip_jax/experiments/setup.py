@@ -13,25 +13,13 @@ from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network
 from symskip_jax.training.checkpoints import Restored
 from symskip_jax.transforms import Augmentation, Corruption, Normalization
 
-_CHOICES = {
-    "model.name": ("network_1", "network_2", "network_3"),
-    "model.skip": ("symmetric", "none"),
-    "model.init": ("gaussian", "he"),
-    "model.dtype": ("float32", "bfloat16"),
-    "corruption.kind": ("gaussian", "blocks", "none"),
-}
-
 
 def make_spec(config: ConfigDict) -> Spec:
     """Returns the network of `config.model`.
 
     Raises:
-        UserError: a choice there is none, or a width that leaves no filters.
+        UserError: blocks without a layer, or a width that leaves no filters.
     """
-    for key, choices in _CHOICES.items():
-        section, name = key.split(".")
-        if config[section][name] not in choices:
-            raise UserError(f"config key {key}={config[section][name]!r} must be one of {choices}")
     model = config.model
     if model.name == "network_1":
         spec = network_1(tuple(model.blocks), model.n)
@@ -84,7 +72,7 @@ def make_corruption(config: ConfigDict, normalization: Normalization) -> Corrupt
     """Returns the corruption of `config.corruption`, which masks with the mean of the data.
 
     Raises:
-        UserError: a block that does not fit the crop, or a negative setting.
+        UserError: a block that does not fit the crop.
     """
     corruption = config.corruption
     block, crop = tuple(corruption.block_size), tuple(config.data.crop)
@@ -95,9 +83,6 @@ def make_corruption(config: ConfigDict, normalization: Normalization) -> Corrupt
             f"config key corruption.block_size={block} does not fit the crop {crop}; "
             f"choose 1 to {crop[0]} and 1 to {crop[1]}"
         )
-    for key in ("sigma", "num_blocks"):
-        if corruption[key] < 0:
-            raise UserError(f"config key corruption.{key}={corruption[key]} must not be negative")
     return Corruption(
         corruption.kind, corruption.sigma, corruption.num_blocks, block, normalization.mean
     )
@@ -110,18 +95,16 @@ def check_batches(training: ConfigDict, section: str, count: int) -> int:
         UserError: the batch is larger than the data, or cannot be split as asked.
     """
     size, devices = training.batch_size, jax.device_count()
-    if not 1 <= size <= count:
+    if size > count:
         raise UserError(
             f"config key {section}.batch_size={size} must be 1 to {count}, the images there are"
         )
-    if size % devices or training.accumulate < 1 or size % (training.accumulate * devices):
+    if size % (training.accumulate * devices):
         raise UserError(
             f"config key {section}.batch_size={size} cannot be split over {devices} devices and "
             f"{section}.accumulate={training.accumulate} micro-batches; "
-            f"choose a multiple of {devices * max(1, training.accumulate)}"
+            f"choose a multiple of {devices * training.accumulate}"
         )
-    if training.epochs < 1:
-        raise UserError(f"config key {section}.epochs={training.epochs} must be at least 1")
     return count // size
 
 

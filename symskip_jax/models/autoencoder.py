@@ -16,8 +16,8 @@ Skip = Literal["symmetric", "none"]
 def skip_source(decoder_layer: int) -> int | None:
     """Returns the encoder layer whose raw output joins that of a decoder layer, if one does.
 
-    Every second convolution is joined to its mirror (section 4). Decoder layer i undoes encoder layer
-    i, so its output has the shape of the output of encoder layer i - 1. Layers count from 0.
+    Every second convolution is joined to its mirror (section 4). Decoder layer i undoes encoder
+    layer i, so its output has the shape of the output of encoder layer i - 1. Layers count from 0.
     """
     return decoder_layer - 1 if decoder_layer >= 2 and decoder_layer % 2 == 0 else None
 
@@ -65,7 +65,7 @@ class DeconvBlock(nn.Module):
 
 
 class OutputBlock(nn.Module):
-    """The last deconvolution: to the channels of the image, with a bias, neither BatchNorm nor ReLU."""
+    """The last deconvolution: to the image's channels, with a bias, neither BatchNorm nor ReLU."""
 
     layer: Layer
     features: int
@@ -92,8 +92,8 @@ class OutputBlock(nn.Module):
 class Encoder(nn.Module):
     """The chain of convolutions of a spec.
 
-    Shapes: [B, H, W, C] normalised -> features [B, h, w, width of the last layer] and the raw output
-    of each convolution.
+    Shapes: [B, H, W, C] normalised -> features [B, h, w, width of the last layer] and the raw
+    output of each convolution.
     """
 
     spec: Spec

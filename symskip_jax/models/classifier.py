@@ -32,8 +32,11 @@ class Head(nn.Module):
         elif self.kind == "fully_connected":
             x = x.reshape(x.shape[0], -1)
             for i, width in enumerate(self.hidden):
-                x = nn.Dense(width, dtype=self.dtype, kernel_init=init, name=f"fc{i}")(x)
-                x = nn.Dropout(self.dropout, deterministic=not train)(nn.relu(x))
+                raw = nn.Dense(width, dtype=self.dtype, kernel_init=init, name=f"fc{i}")(x)
+                x = nn.relu(raw)
+                self.sow("intermediates", f"fc{i}.raw", raw)
+                self.sow("intermediates", f"fc{i}.relu", x)
+                x = nn.Dropout(self.dropout, deterministic=not train)(x)
         # A 1x1 convolution is this same product at every position.
         x = nn.Dense(self.num_classes, dtype=self.dtype, kernel_init=init, name="classes")(x)
         if self.kind == "conv_pool":

@@ -50,10 +50,10 @@ def transposed_convolution(
     """Maps the output size of `strided_convolution` back to the exact size that went in.
 
     It is the transpose of that convolution (torch's ConvTranspose2d with padding=kernel // 2 and
-    whatever output_padding gives `out_size`), computed one output phase at a time: the outputs whose
-    row and column leave the same remainder by the stride come from an ordinary convolution with a part
-    of the kernel. So neither it nor its gradients need an input-dilated convolution, which XLA runs
-    slowly on CPU and CUDA.
+    whatever output_padding gives `out_size`), computed one output phase at a time: the outputs
+    whose row and column leave the same remainder by the stride come from an ordinary convolution
+    with a part of the kernel. So neither it nor its gradients need an input-dilated convolution,
+    which XLA runs slowly on CPU and CUDA.
 
     Args:
         x_bhwc: [B, ceil(H / stride), ceil(W / stride), I].

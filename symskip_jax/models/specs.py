@@ -5,6 +5,7 @@ reads these tables.
 """
 
 import dataclasses
+import math
 from typing import Literal, NamedTuple
 
 from symskip_jax.errors import UserError
@@ -27,8 +28,8 @@ class Spec:
     Attributes:
         name: how the configuration calls the network.
         layers: convolutions from the image to the deepest features.
-        head: `pool_linear` (global average pooling, fc), `conv_pool` (1x1 convolution to the classes,
-            global average pooling) or `fully_connected` (fc layers of `hidden`, then fc).
+        head: `pool_linear` (global average pooling, fc), `conv_pool` (1x1 convolution to the
+            classes, global average pooling) or `fully_connected` (fc layers of `hidden`, then fc).
         hidden: widths of the hidden fully connected layers of the head.
     """
 
@@ -41,24 +42,25 @@ class Spec:
         """Returns the same network with every width multiplied and rounded.
 
         Raises:
-            UserError: a layer would be left without filters.
+            UserError: a layer would be left without filters, or the multiplier is not finite.
         """
-        widths = [round(layer.width * multiplier) for layer in self.layers]
-        hidden = tuple(round(width * multiplier) for width in self.hidden)
-        if min([*widths, *hidden]) < 1:
+        narrowest = min([*(layer.width for layer in self.layers), *self.hidden])
+        if not 0.5 < narrowest * multiplier < math.inf:
             raise UserError(
-                f"model.width_multiplier={multiplier} leaves a layer of {self.name} without filters; "
-                f"the smallest that works is about {0.51 / min(x.width for x in self.layers):.4f}"
+                f"model.width_multiplier={multiplier} leaves a layer of {self.name} without "
+                f"filters; choose a finite number, about {0.51 / narrowest:.3g} or more"
             )
         layers = tuple(
-            layer._replace(width=width) for layer, width in zip(self.layers, widths, strict=True)
+            layer._replace(width=round(layer.width * multiplier)) for layer in self.layers
         )
+        hidden = tuple(round(width * multiplier) for width in self.hidden)
         return dataclasses.replace(self, layers=layers, hidden=hidden)
 
     def sizes(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """Returns the (height, width) at the input of each layer, then that of the features.
 
-        A convolution pads (kernel - 1) / 2 zeros on each side, so a stride of s maps n to ceil(n / s).
+        A convolution pads (kernel - 1) / 2 zeros on each side, so a stride of s maps n to
+        ceil(n / s).
         """
         sizes = [(height, width)]
         for layer in self.layers:
@@ -74,8 +76,8 @@ def network_1(blocks: tuple[int, int, int, int] = (5, 5, 5, 0), n: int = 128) ->
     """
     if any(m < 0 for m in blocks) or sum(blocks) == 0 or n < 1:
         raise UserError(
-            f"model.blocks={tuple(blocks)} and model.n={n} make no network; blocks are counts of layers "
-            "(at least one above 0) and n a number of filters (at least 1)"
+            f"model.blocks={tuple(blocks)} and model.n={n} make no network; blocks are counts of "
+            "layers (at least one above 0) and n a number of filters (at least 1)"
         )
     layers: list[Layer] = []
     for k, m in enumerate(blocks):

@@ -1,5 +1,6 @@
 """Checkpoints: Orbax, asynchronous and atomic, the latest two and the best kept."""
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from symskip_jax.errors import UserError
+from symskip_jax.training.seals import check_seal, seal
 from symskip_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
@@ -28,8 +30,9 @@ class Restored(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run.
 
-    A checkpoint is a folder `STEP/` with the state (arrays) and the meta (JSON: config, versions and
-    what else the run wants to find again).
+    A checkpoint is a folder `STEP/` with the state (arrays), the meta (JSON: config, versions and
+    what else the run wants to find again), the metrics where there are any, and a seal over state
+    and meta, by which a file that was damaged later is found out.
     """
 
     def __init__(self, folder: Path, best: str) -> None:
@@ -40,6 +43,8 @@ class Checkpoints:
             best: the evaluation metric (higher is better) whose best checkpoint is kept.
         """
         self.folder = folder.resolve()
+        self._saving = 0
+        _drop_unreadable_metrics(self.folder, best)
         latest = preservation_policy.LatestN(KEEP_LATEST)
         highest = preservation_policy.BestN(
             get_metric_fn=lambda metrics: metrics[best],
@@ -50,6 +55,7 @@ class Checkpoints:
             best_fn=lambda metrics: metrics[best],
             preservation_policy=preservation_policy.AnyPreservationPolicy([latest, highest]),
             cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
         )
         self._manager = ocp.CheckpointManager(self.folder, options=options)
 
@@ -60,6 +66,8 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
+        self.wait()
+        self._saving = step
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
         self._manager.save(step, args=items, metrics=metrics, force=True)
 
@@ -78,8 +86,9 @@ class Checkpoints:
     def restore_latest(self, like: TrainState) -> Restored | None:
         """Restores the latest checkpoint that can be read, or None where there is none.
 
-        One that cannot be read is reported and put aside in `../broken_checkpoints`, and the one
-        before is taken.
+        One that cannot be read, or was damaged after it was saved, is reported and put aside in
+        `../broken_checkpoints`, and the one before is taken. Where none can be read, all are left
+        where they are.
 
         Args:
             like: a state (or ShapeDtypeStructs with shardings) of the same structure.
@@ -87,23 +96,38 @@ class Checkpoints:
         Raises:
             UserError: there are checkpoints, and none can be read.
         """
-        steps = self.steps()
-        for step in reversed(steps):
+        broken: dict[int, str] = {}
+        for step in reversed(self.steps()):
             try:
-                return self._restore(step, like)
+                restored = self._restore(step, like)
             # Orbax and TensorStore raise whatever they stumble over first.
             except Exception as error:
-                reason = str(error).strip().splitlines() or [type(error).__name__]
-                log.warning("checkpoint %d cannot be read (%s); put aside", step, reason[0][:200])
-                self._put_aside(step)
-        if steps:
+                broken[step] = _reason(error)
+                continue
+            for bad, reason in broken.items():
+                aside = self._put_aside(bad)
+                log.warning(
+                    "checkpoint %d cannot be read (%s): put aside in %s, going on from %d",
+                    *(bad, reason, aside, step),
+                )
+            return restored
+        if broken:
+            step, reason = next(iter(broken.items()))
             raise UserError(
-                f"none of the checkpoints {steps} in {self.folder} can be read; "
-                "choose another --workdir or delete this one to start afresh"
+                f"none of the checkpoints {sorted(broken)} in {self.folder} can be read "
+                f"({step}: {reason}); choose another --workdir or delete this one to start afresh"
             )
         return None
 
+    def _seal(self) -> None:
+        # Orbax calls this when all is written, while the folder still has its temporary name.
+        if jax.process_index() == 0:
+            for folder in self.folder.iterdir():
+                if folder.name.split(".")[0] == str(self._saving):
+                    seal(folder, ("state", "meta"))
+
     def _restore(self, step: int, like: TrainState) -> Restored:
+        check_seal(self.folder / str(step))
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
@@ -111,12 +135,13 @@ class Checkpoints:
         restored = self._manager.restore(step, args=items)
         return Restored(restored["state"], restored["meta"])
 
-    def _put_aside(self, step: int) -> None:
+    def _put_aside(self, step: int) -> Path:
         aside = self.folder.parent / "broken_checkpoints"
         aside.mkdir(exist_ok=True)
         shutil.rmtree(aside / str(step), ignore_errors=True)
         shutil.move(self.folder / str(step), aside / str(step))
         self._manager.reload()
+        return aside
 
 
 def load_variables(workdir: Path, step: int | None = None) -> Restored:
@@ -130,7 +155,7 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         A tree of the whole state, and the meta.
 
     Raises:
-        UserError: there is no checkpoint there, not this one, or it cannot be read.
+        UserError: there is no checkpoint there, not this one, or it cannot be read or was damaged.
     """
     folder = workdir / "checkpoints" if (workdir / "checkpoints").is_dir() else workdir
     steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
@@ -140,12 +165,13 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
     path = folder.resolve() / str(steps[-1] if step is None else step)
     try:
+        check_seal(path)
         state = _read_arrays(path / "state")
         meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
     # As above: whatever the libraries stumble over.
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"checkpoint {path} cannot be read ({reason})") from error
+        mend = f"take another step of {steps}" if len(steps) > 1 else "there is no other"
+        raise UserError(f"checkpoint {path} cannot be read ({_reason(error)}); {mend}") from error
     return Restored(state, meta)
 
 
@@ -155,3 +181,18 @@ def _read_arrays(path: Path) -> Any:
     tree = checkpointer.metadata(path).item_metadata.tree
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), tree)
     return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200]
+
+
+def _drop_unreadable_metrics(folder: Path, best: str) -> None:
+    """Orbax opens no folder with one such file in it; the state beside it may well be whole."""
+    for path in folder.glob("*/metrics/metrics"):
+        try:
+            float(json.loads(path.read_text())[best])
+        except (OSError, ValueError, KeyError, TypeError):
+            log.warning("%s cannot be read; its checkpoint no longer counts as the best", path)
+            shutil.rmtree(path.parent)

@@ -7,14 +7,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 
 from symskip_jax.training.mesh import Step, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
-# (state, first step, number of steps) -> (state, metrics of each step [n])
+# (state, its step, number of steps n) -> (state, metrics of each step [n, ...])
 Advance = Callable[[TrainState, int, int], tuple[TrainState, dict[str, np.ndarray]]]
+# (state, data, order of the epoch) -> (state, metrics): one step.
+Take = Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]
+# (state, data, order of the epoch, number of steps n) -> (state, metrics of each step [n, ...])
+Run = Callable[[TrainState, Batch, Array, int], tuple[TrainState, dict[str, np.ndarray]]]
 
 
 def epoch_order(seed: int, epoch: int, count: int) -> Array:
@@ -43,47 +47,81 @@ def resident_advance(
         batch_size: B; at most N, and a multiple of the number of devices.
         seed: of the order.
         steps_per_dispatch: most steps that are asked for at once.
+
+    Returns:
+        A function that takes n steps, at most to the end of the epoch that the state is in. The
+        state is donated: do not use it again.
     """
     count = len(data["label"])
     steps_per_epoch = count // batch_size
-    whole, split = replicated(mesh), split_over_devices(mesh)
+    whole = replicated(mesh)
     data = jax.device_put(dict(data), whole)
-    order_of = jax.jit(functools.partial(epoch_order, count=count), out_shardings=whole)
+    order_of = jax.jit(functools.partial(epoch_order, seed, count=count), out_shardings=whole)
+    take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
+    # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
+    if mesh.devices.flat[0].platform == "cpu":
+        run = one_by_one(take, whole)
+    else:
+        run = in_a_loop(take, whole, steps_per_dispatch)
 
-    def one(state: TrainState, data: Batch, order: Array) -> tuple[TrainState, Metrics]:
+    def advance(
+        state: TrainState, first_step: int, n: int
+    ) -> tuple[TrainState, dict[str, np.ndarray]]:
+        epoch = jax.device_put(np.int32(first_step // steps_per_epoch), whole)
+        return run(state, data, order_of(epoch), n)
+
+    return advance
+
+
+def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedSharding) -> Take:
+    """Returns a step that takes its batch from the data, at its place in the order of the epoch."""
+
+    def take(state: TrainState, data: Batch, order: Array) -> tuple[TrainState, Metrics]:
         start = state.step % steps_per_epoch * batch_size
         chosen = lax.dynamic_slice_in_dim(order, start, batch_size)
         batch = {name: values[chosen] for name, values in data.items()}
         return step(state, lax.with_sharding_constraint(batch, split))
 
-    def many(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
-        shapes = jax.eval_shape(one, state, data, order)[1]
-        buffers = {k: jnp.zeros(steps_per_dispatch, v.dtype) for k, v in shapes.items()}
+    return take
 
-        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, buffers = carry
-            state, measured = one(state, data, order)
-            return state, {k: buffers[k].at[i].set(measured[k]) for k in buffers}
 
-        return lax.fori_loop(0, n, body, (state, buffers))
+def one_by_one(take: Take, whole: NamedSharding) -> Run:
+    """Compiles a step, and dispatches each of the n steps."""
+    compiled = jax.jit(take, donate_argnums=0, out_shardings=whole)
 
-    compiled_one = jax.jit(one, donate_argnums=0, out_shardings=whole)
-    compiled_many = jax.jit(many, donate_argnums=0, out_shardings=whole)
-    # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
-    loops = mesh.devices.flat[0].platform != "cpu"
-
-    def advance(
-        state: TrainState, first_step: int, n: int
+    def run(
+        state: TrainState, data: Batch, order: Array, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        order = order_of(seed, first_step // steps_per_epoch)
-        if loops:
-            state, measured = compiled_many(state, data, order, n)
-            return state, {k: np.asarray(v)[:n] for k, v in measured.items()}
         rows = []
         for _ in range(n):
-            state, measured = compiled_one(state, data, order)
+            state, measured = compiled(state, data, order)
             rows.append(measured)
         fetched = jax.device_get(rows)
         return state, {k: np.array([row[k] for row in fetched]) for k in fetched[0]}
 
-    return advance
+    return run
+
+
+def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
+    """Compiles a loop over a step, and dispatches the n steps, up to `most`, at once."""
+
+    def loop(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
+        shapes = jax.eval_shape(take, state, data, order)[1]
+        buffers = {k: jnp.zeros((most, *v.shape), v.dtype) for k, v in shapes.items()}
+
+        def body(i: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, buffers = carry
+            state, measured = take(state, data, order)
+            return state, {k: buffers[k].at[i].set(measured[k]) for k in buffers}
+
+        return lax.fori_loop(0, n, body, (state, buffers))
+
+    compiled = jax.jit(loop, donate_argnums=0, out_shardings=whole)
+
+    def run(
+        state: TrainState, data: Batch, order: Array, n: int
+    ) -> tuple[TrainState, dict[str, np.ndarray]]:
+        state, measured = compiled(state, data, order, jax.device_put(np.int32(n), whole))
+        return state, {k: np.asarray(v)[:n] for k, v in measured.items()}
+
+    return run

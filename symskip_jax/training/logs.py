@@ -82,23 +82,25 @@ def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """Returns the records of a run.
 
     Each has `step`, `epoch`, `split` ("train" or "test") and what was measured; `seconds` and
-    `images_per_second` alone depend on the clock.
+    `images_per_second` alone depend on the clock. What a kill cut short is left out.
     """
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return _read(workdir / "metrics.jsonl")
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    records = []
+    for line in path.read_text().splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:  # the line that a kill cut short
+            break
+    return records
 
 
 def _truncate(path: Path, last_step: int) -> None:
     if not path.exists():
         return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:  # the line that a kill cut short
-            break
-        if record["step"] > last_step:
-            break
-        kept.append(line + "\n")
+    kept = [json.dumps(record) + "\n" for record in _read(path) if record["step"] <= last_step]
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(kept))
     os.replace(partial, path)

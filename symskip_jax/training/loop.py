@@ -8,6 +8,10 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+import jax
+import jax.numpy as jnp
+from jax import Array
+
 from symskip_jax.errors import NonFiniteLossError, StoppedError
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
@@ -109,7 +113,7 @@ def fit(
         state: donated: use what is returned.
         plan: when things happen.
         advance: step -> the function that takes the steps from there on.
-        evaluate: state -> metrics of the test split.
+        evaluate: state -> metrics of the test split, `loss` among them.
         learning_rate: state -> rate of its coming step, for the log.
         meta: saved with every checkpoint.
         checkpoints: where to.
@@ -127,7 +131,8 @@ def fit(
         started = time.perf_counter()
         state, measured = advance(first)(state, first, step - first)
         seconds = time.perf_counter() - started
-        _check_finite(measured["loss"], first, checkpoints)
+        for offset, loss in enumerate(measured["loss"].tolist()):
+            _check_finite(loss, first + offset + 1, checkpoints)
         record: dict[str, Any] = {"step": step, "epoch": step / plan.steps_per_epoch}
         means = {name: float(values.mean(dtype="float64")) for name, values in measured.items()}
         speed = (step - first) * plan.batch_size / seconds
@@ -142,33 +147,40 @@ def fit(
             },
             line=step % plan.steps_per_epoch == 0,
         )
-        results = None
+        results, stopping = None, stops.requested
+        if plan.evaluates(step) or plan.saves(step) or stopping:
+            # The loss is that of before the step, so it says nothing of what the step has made.
+            _check_finite(float(_magnitude(state.variables)), step, checkpoints, "parameters")
         if plan.evaluates(step):
             started = time.perf_counter()
             results = evaluate(state)
             seconds = time.perf_counter() - started
+            _check_finite(results["loss"], step, checkpoints, "test loss")
             log.write({**record, "split": "test", **results, "seconds": seconds})
-        if plan.saves(step) or stops.requested:
+        if plan.saves(step) or stopping:
             checkpoints.save(state, meta, results)
-        if stops.requested and step < plan.total_steps:
+        if stopping and step < plan.total_steps:
             checkpoints.wait()
             raise StoppedError(
-                f"stopped by {stops.requested} after step {step} of {plan.total_steps}, and saved; "
+                f"stopped by {stopping} after step {step} of {plan.total_steps}, and saved; "
                 "the same command goes on from there"
             )
     checkpoints.wait()
     return state
 
 
-def _check_finite(losses: Any, first_step: int, checkpoints: Checkpoints) -> None:
-    for offset, loss in enumerate(losses):
-        if not math.isfinite(loss):
-            checkpoints.wait()
-            saved = checkpoints.steps()
-            last = (
-                f"the checkpoint of step {saved[-1]} is whole" if saved else "nothing was saved yet"
-            )
-            raise NonFiniteLossError(
-                f"the loss became {loss} at step {first_step + offset + 1}; {last}; "
-                "try a lower learning_rate"
-            )
+@jax.jit
+def _magnitude(tree: Any) -> Array:
+    """Returns the largest absolute value in a tree; NaN if there is one."""
+    return jnp.max(jnp.stack([jnp.max(jnp.abs(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _check_finite(value: float, step: int, checkpoints: Checkpoints, what: str = "loss") -> None:
+    if math.isfinite(value):
+        return
+    checkpoints.wait()
+    saved = checkpoints.steps()
+    last = f"the checkpoint of step {saved[-1]} is whole" if saved else "nothing was saved yet"
+    raise NonFiniteLossError(
+        f"the {what} became {value} at step {step}; {last}; try a lower learning_rate"
+    )

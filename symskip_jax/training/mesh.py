@@ -15,7 +15,7 @@ Step = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 DATA_AXIS = "data"
 
 
-def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
     """Returns a mesh of one axis, `data`, over the given devices or all of them."""
     return Mesh(list(devices if devices is not None else jax.devices()), (DATA_AXIS,))
 
@@ -39,7 +39,7 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
     return jax.jit(step, in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
 
 
-def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
+def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:
     """Compiles a step with pmap.
 
     State and batch have a leading axis of devices ([D, ...], [D, B / D, ...]), and so has what
@@ -49,7 +49,7 @@ def pmap_step(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
     return jax.pmap(step, axis_name=DATA_AXIS, devices=devices, donate_argnums=0)
 
 
-def replicate_for_pmap(tree: Any, devices: Sequence[jax.Device]) -> Any:
+def replicate_for_pmap(tree: Any, devices: Sequence[Any]) -> Any:
     """Copies a tree of arrays to every device, with the leading axis that pmap wants."""
     mesh = Mesh(devices, (DATA_AXIS,))
 

@@ -4,6 +4,7 @@ What is static (module, optimiser, transform) is given by keyword and bound once
 functools.partial; see `symskip_jax.training.mesh` for compiling the result.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,7 +25,8 @@ from symskip_jax.transforms import (
     keys_for,
 )
 
-Batch = Mapping[str, Array]
+# Arrays of JAX or NumPy by name.
+Batch = Mapping[str, Any]
 Metrics = dict[str, Array]
 # (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
 LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
@@ -144,7 +146,7 @@ def head_step(
         variables = {"params": params, "batch_stats": batch_stats}
         images = normalization.normalize(transform(keys_b, batch["image"]))
         features = model.apply(variables, images, train=False, method=model.features)
-        logits = model.apply(
+        logits: Any = model.apply(
             variables,
             lax.stop_gradient(features),
             train=True,
@@ -182,7 +184,8 @@ def _descend(
     updates, opt_state = optimizer.update(
         gradients, state.opt_state, state.params, value=measured["loss"]
     )
-    new = state.replace(
+    new = dataclasses.replace(
+        state,
         step=state.step + 1,
         params=optax.apply_updates(state.params, updates),
         batch_stats=batch_stats,

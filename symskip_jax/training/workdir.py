@@ -25,20 +25,17 @@ def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
     Raises:
         UserError: the folder cannot be written, or holds another run; the differing keys are named.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir):
-            pass
-    except OSError as error:
-        raise UserError(f"--workdir {workdir} cannot be written: {error.strerror}") from error
+    make_workdir(workdir)
     path = workdir / "config.json"
     if not path.exists():
         write_json(path, identity)
         return False
     try:
         existing = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}); choose another --workdir") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); choose another --workdir or delete this one"
+        ) from error
     differing = [
         f"{key} ({existing.get(key)!r} there, {identity.get(key)!r} here)"
         for key in sorted({*existing, *identity} - _MAY_DIFFER)
@@ -50,6 +47,22 @@ def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
             "choose another --workdir or delete this one"
         )
     return True
+
+
+def make_workdir(workdir: Path) -> None:
+    """Makes a folder, and sees whether it can be written.
+
+    Raises:
+        UserError: it cannot.
+    """
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"--workdir {workdir} cannot be written ({error.strerror}); choose another"
+        ) from error
 
 
 def write_json(path: Path, value: Any) -> None:

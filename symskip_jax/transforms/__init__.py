@@ -1,7 +1,7 @@
 """Batched, pure image transforms that run on the device inside the compiled step.
 
-Every random transform takes one key an image, so that an image's draw depends on nothing but its own
-key: not on the batch around it nor on the device that holds it.
+Every random transform takes one key an image, so that an image's draw depends on nothing but its
+own key: not on the batch around it nor on the device that holds it.
 """
 
 from symskip_jax.transforms.corrupt import Corruption, gaussian_noise, mask_blocks

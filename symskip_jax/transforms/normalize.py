@@ -33,9 +33,10 @@ def measure_normalization(images_nhwc: np.ndarray) -> Normalization:
 
     A channel without any variation gets deviation 1, so that it is only centred.
     """
-    counts = [
-        np.bincount(images_nhwc[..., c].ravel(), minlength=256) for c in range(images_nhwc.shape[3])
-    ]
+    counts = np.zeros((images_nhwc.shape[3], 256), np.int64)
+    for start in range(0, len(images_nhwc), 1024):  # bincount makes int64 of the bytes it counts
+        for c, channel in enumerate(np.moveaxis(images_nhwc[start : start + 1024], 3, 0)):
+            counts[c] += np.bincount(channel.ravel(), minlength=256)
     levels = np.arange(256.0)
     mean = [float(levels @ n / n.sum()) for n in counts]
     std = [

@@ -43,7 +43,7 @@ class PretrainTransform:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneTransform:
-    """uint8 images -> inputs, float32 on the 0-255 scale, corrupted with a probability (supplement B)."""
+    """uint8 images -> inputs, float32, 0-255, corrupted with a probability (supplement B)."""
 
     augmentation: Augmentation
     corruption: Corruption

@@ -19,8 +19,8 @@ class Purpose(enum.IntEnum):
 def image_keys(key: Array, count: int, axis_name: str | None = None) -> Array:
     """Returns one key for each of `count` images of a batch.
 
-    Under pmap, `count` is the batch of one device and `axis_name` the mapped axis: the keys are those
-    that the same images would have in one batch over all devices.
+    Under pmap, `count` is the batch of one device and `axis_name` the mapped axis: the keys are
+    those that the same images would have in one batch over all devices.
     """
     if axis_name is None:
         return jax.random.split(key, count)

@@ -1,0 +1,89 @@
+"""What the fields of a configuration may be, whatever the data."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from symskip_jax.config import flat_items
+from symskip_jax.errors import UserError
+
+
+class _Rule(NamedTuple):
+    holds: Callable[[Any], bool]
+    words: str
+
+
+def check_config(config: ConfigDict) -> None:
+    """Checks every field of a configuration that has a rule.
+
+    Raises:
+        UserError: a choice that there is none, or a number that makes no sense.
+    """
+    for key, value in flat_items(config):
+        if key in _RULES and not _RULES[key].holds(value):
+            raise UserError(f"config key {key}={value!r} must be {_RULES[key].words}")
+
+
+def _one_of(*choices: str) -> _Rule:
+    return _Rule(lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+def _whole_numbers(count: int, lowest: int, words: str) -> _Rule:
+    def holds(values: Sequence[Any]) -> bool:
+        return len(values) == count and all(isinstance(v, int) and v >= lowest for v in values)
+
+    return _Rule(holds, words)
+
+
+def _are_milestones(values: Sequence[Any]) -> bool:
+    if not all(isinstance(v, int | float) and 0 < v < math.inf for v in values):
+        return False
+    return list(values) == sorted(set(values))
+
+
+_SEED = _Rule(lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
+_COUNT = _Rule(lambda value: value >= 1, "at least 1")
+_COUNT_OR_NONE = _Rule(lambda value: value >= 0, "0 or more")
+_POSITIVE = _Rule(lambda value: 0 < value < math.inf, "a number above 0")
+_SHARE = _Rule(lambda value: 0 <= value <= 1, "from 0 to 1")
+_SIZE = _whole_numbers(2, 1, "two whole numbers above 0: height, width")
+
+_TRAINING = {
+    "batch_size": _COUNT,
+    "accumulate": _COUNT,
+    "epochs": _COUNT,
+    "learning_rate": _POSITIVE,
+    "milestones": _Rule(_are_milestones, "epochs above 0 in increasing order"),
+    "milestone_factor": _POSITIVE,
+    "plateau_patience": _COUNT_OR_NONE,
+    "plateau_factor": _Rule(lambda value: 0 < value < 1, "a number between 0 and 1"),
+}
+
+_RULES = {
+    "seed": _SEED,
+    "model.name": _one_of("network_1", "network_2", "network_3"),
+    "model.blocks": _whole_numbers(4, 0, "four whole numbers: the layers of each block"),
+    "model.n": _COUNT,
+    "model.width_multiplier": _POSITIVE,
+    "model.skip": _one_of("symmetric", "none"),
+    "model.init": _one_of("gaussian", "he"),
+    "model.dtype": _one_of("float32", "bfloat16"),
+    "model.dropout": _Rule(lambda value: 0 <= value < 1, "from 0 to below 1"),
+    "data.num_labels": _COUNT_OR_NONE,
+    "data.labels_seed": _SEED,
+    "data.crop": _SIZE,
+    "corruption.kind": _one_of("gaussian", "blocks", "none"),
+    "corruption.sigma": _Rule(lambda value: 0 <= value < math.inf, "a number, 0 or more"),
+    "corruption.num_blocks": _COUNT_OR_NONE,
+    "corruption.block_size": _SIZE,
+    **{f"pretrain.{key}": rule for key, rule in _TRAINING.items()},
+    **{f"finetune.{key}": rule for key, rule in _TRAINING.items()},
+    "finetune.head_epochs": _COUNT_OR_NONE,
+    "finetune.corruption_probability": _SHARE,
+    "run.steps_per_dispatch": _COUNT,
+    "run.eval_every": _POSITIVE,
+    "run.checkpoint_every": _POSITIVE,
+    "run.eval_batch_size": _COUNT,
+}

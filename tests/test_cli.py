@@ -1,0 +1,226 @@
+"""The command from outside: what it prints, what it leaves, how fast it answers."""
+
+import json
+import os
+import pty
+import re
+import resource
+import struct
+from pathlib import Path
+
+import command
+import cv2
+import numpy as np
+import pytest
+from data_helpers import noise_images, write_image, write_tfds
+from tensorboardX.proto.event_pb2 import Event
+
+from symskip_jax import __version__, cli
+
+SHORT = ("--config.pretrain.epochs=2", "--config.finetune.epochs=3")
+LINE = re.compile(r"step \d+ epoch \d+ (train|test): loss \S+ ")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> str:
+    return command.write_images(tmp_path_factory.mktemp("data") / "images.npz")
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory, data):
+    """The folder of a pre-training, and what it printed."""
+    workdir = tmp_path_factory.mktemp("runs") / "pretrained"
+    return workdir, command.succeed(*command.pretrain(workdir, data, *SHORT))
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory, data, pretrained):
+    workdir = tmp_path_factory.mktemp("runs") / "finetuned"
+    arguments = command.finetune(workdir, data, *SHORT, f"--init={pretrained[0]}")
+    return workdir, command.succeed(*arguments)
+
+
+def records(workdir: Path, split: str) -> list[dict]:
+    lines = (workdir / "metrics.jsonl").read_text().splitlines()
+    return [record for record in map(json.loads, lines) if record["split"] == split]
+
+
+@pytest.mark.parametrize("verb", ["", "quickstart", "pretrain", "finetune", "evaluate", "data"])
+def test_help_shows_examples_and_answers_at_once(verb):
+    def seconds() -> float:
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before = seconds()
+    result = command.succeed(*filter(None, [verb]), "--help")
+    assert seconds() - before < 1  # of the processor: what else the machine does is not our affair
+    assert f"examples:\n  symskip {verb or 'quickstart'}" in result.stdout
+    assert "exit status:" in result.stdout and "75" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_version():
+    assert command.succeed("--version").stdout == f"symskip {__version__}\n"
+
+
+def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):
+    result = pretrained[1]
+    assert result.stdout == ""
+    lines = result.stderr.splitlines()
+    assert [line.split()[:5] for line in lines] == [
+        ["step", "6", "epoch", "1", "train:"],
+        ["step", "6", "epoch", "1", "test:"],
+        ["step", "12", "epoch", "2", "train:"],
+        ["step", "12", "epoch", "2", "test:"],
+    ]
+    assert all(re.search(r"loss \S+ PSNR [\d.]+ dB", line) for line in lines)
+    assert all("images/s" in line for line in lines[::2])
+    assert all(re.search(r"\(input [\d.]+ dB\) SSIM [\d.]+", line) for line in lines[1::2])
+
+
+def test_a_finetuning_prints_its_accuracy(finetuned):
+    lines = finetuned[1].stderr.splitlines()
+    assert len(lines) == 6 and all(LINE.match(line) for line in lines)
+    assert all(re.search(r"accuracy [\d.]+%", line) for line in lines)
+
+
+def test_a_pretraining_leaves_what_the_readme_says(pretrained):
+    workdir = pretrained[0]
+    there = {path.name for path in workdir.iterdir()}
+    assert there == {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "images"}
+    config = json.loads((workdir / "config.json").read_text())
+    assert config["verb"] == "pretrain" and config["config.model.n"] == 4
+    assert config["config.data.crop"] == [7, 7] and config["config.pretrain.epochs"] == 2
+    assert {path.name for path in (workdir / "checkpoints").iterdir()} >= {"9", "12"}
+    for name in ("step_00000006.png", "step_00000012.png"):
+        sheet = cv2.imread(str(workdir / "images" / name))
+        assert sheet is not None and min(sheet.shape[:2]) > 100 and sheet.std() > 10
+
+
+def test_the_metrics_are_one_object_a_line(pretrained, finetuned):
+    train, test = (records(pretrained[0], split) for split in ("train", "test"))
+    assert [record["step"] for record in train] == [2, 3, 5, 6, 8, 9, 11, 12]
+    assert [(record["step"], record["epoch"]) for record in test] == [(6, 1.0), (12, 2.0)]
+    clock = {"seconds", "images_per_second"}
+    common = {"step", "epoch", "split", "loss"}
+    assert set(train[0]) == common | {"psnr", "learning_rate"} | clock
+    measured = {"psnr", "psnr_identity", "ssim", "ssim_identity", "count", "seconds"}
+    assert set(test[0]) == common | measured
+    assert all(record["count"] == 16 for record in test)
+    train, test = (records(finetuned[0], split) for split in ("train", "test"))
+    assert set(train[0]) == common | {"accuracy", "learning_rate"} | clock
+    assert set(test[0]) == common | {"accuracy", "count", "seconds"}
+
+
+def test_tensorboard_gets_the_same_figures(pretrained):
+    workdir = pretrained[0]
+    found = {}
+    (log,) = (workdir / "tensorboard").iterdir()
+    for event in events(log.read_bytes()):
+        for value in event.summary.value:
+            found[value.tag, event.step] = value.simple_value
+    expected = {
+        (f"{record['split']}/{name}", record["step"]): value
+        for split in ("train", "test")
+        for record in records(workdir, split)
+        for name, value in record.items()
+        if name not in ("step", "epoch", "split")
+    }
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key] == pytest.approx(value, rel=1e-6)
+
+
+def events(content: bytes):
+    """A file of TensorBoard: length (8 bytes), checksum (4), event, checksum (4), and so on."""
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        yield Event.FromString(content[12 : 12 + length])
+        content = content[16 + length :]
+
+
+def test_a_terminal_gets_a_progress_bar(tmp_path, data):
+    ours, theirs = pty.openpty()
+    environment = {"TERM": "xterm", "COLUMNS": "200", "LINES": "50"}
+    arguments = command.pretrain(tmp_path / "run", data, "--config.pretrain.epochs=2")
+    process = command.start(*arguments, stdout=theirs, stderr=theirs, environment=environment)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 2**16)
+        except OSError:  # so Linux says that the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    assert process.wait(command.PATIENCE) == 0, shown
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode())
+    bar = r"run [━╸╺ ]+\d+/12 steps \d:\d\d:\d\d left [-\d]:[-\d]{2}:[-\d]{2} "
+    assert re.search(bar + r"train: loss \S+ PSNR [\d.]+ dB [\d.]+ images/s", text), text
+    assert "12/12 steps" in text
+    assert len(re.findall(r"epoch [12] test: loss \S+ PSNR [\d.]+ dB", text)) == 2
+
+
+@pytest.mark.parametrize("run", ["pretrained", "finetuned"])
+def test_evaluate_measures_what_the_run_measured(request, run):
+    workdir = request.getfixturevalue(run)[0]
+    result = command.succeed("evaluate", "--workdir", workdir)
+    figures = json.loads(result.stdout)
+    assert json.loads((workdir / "evaluation.json").read_text()) == figures
+    last = records(workdir, "test")[-1]
+    for of_the_run in ("epoch", "seconds"):
+        del last[of_the_run]
+    assert last.pop("split") == figures.pop("split") == "test"
+    assert figures.pop("data").startswith("npz:")
+    assert figures == last
+    assert result.stderr == ""
+
+
+def test_evaluate_takes_another_step_split_or_batch_size(pretrained, capfd):
+    workdir = str(pretrained[0])
+
+    def evaluate(*more: str) -> dict:
+        assert cli.main(["evaluate", "--workdir", workdir, *more]) == 0
+        return json.loads(capfd.readouterr().out)
+
+    best = max(records(pretrained[0], "test"), key=lambda record: record["psnr"])
+    figures = evaluate("--step=best", "--config.run.eval_batch_size=5")
+    assert figures["step"] == best["step"] and figures["count"] == 16
+    assert figures["psnr"] == pytest.approx(best["psnr"], rel=1e-5)
+    assert evaluate("--step=9")["step"] == 9
+    figures = evaluate("--config.data.test_split=train")
+    assert (figures["count"], figures["split"]) == (48, "train")
+
+
+def test_data_list_names_what_there_is(tmp_path, capfd):
+    write_tfds(tmp_path, {"train": (noise_images(3, 6, 5, 3), [0, 1, 0])})
+    assert cli.main(["data", "list", "--data_dir", str(tmp_path)]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert lines[0] == "digits"
+    assert "tfds:scribbles:1.0.0" in lines
+    assert lines[lines.index("tfds:scribbles:1.0.0") + 1].strip() == "train 3"
+    assert any(line.startswith("folder:PATH") for line in lines)
+
+
+def test_a_folder_of_images_is_pretrained_on_and_finetuned(tmp_path, capfd):
+    for name, colour in (("dark", 40), ("light", 200)):
+        for i, image in enumerate(noise_images(24, 8, 8, 3, seed=colour) // 8):
+            write_image(tmp_path / "photos" / name / f"{i:02}.png", image + np.uint8(colour))
+    name = f"folder:{tmp_path / 'photos'}"
+    pretraining = command.pretrain(tmp_path / "pretrain", name, *SHORT)
+    assert cli.main([*map(str, pretraining)]) == 0
+    finetuning = command.finetune(
+        tmp_path / "finetune",
+        name,
+        f"--init={tmp_path / 'pretrain'}",
+        "--config.finetune.corruption_probability=0",
+        "--config.finetune.learning_rate=0.02",
+    )
+    assert cli.main([*map(str, finetuning)]) == 0
+    capfd.readouterr()
+    assert cli.main(["evaluate", "--workdir", str(tmp_path / "finetune"), "--step=best"]) == 0
+    figures = json.loads(capfd.readouterr().out)
+    # A tenth of each class is kept for the test; a dark image is easily told from a light one.
+    assert figures["count"] == 5 and figures["accuracy"] == 1.0

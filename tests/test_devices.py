@@ -1,0 +1,127 @@
+"""One device and eight simulated ones take the same steps, under jit and under pmap."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from symskip_jax.training.dispatch import resident_advance
+from symskip_jax.training.mesh import (
+    DATA_AXIS,
+    data_mesh,
+    jit_step,
+    pmap_step,
+    replicate_for_pmap,
+    replicated,
+    split_over_devices,
+)
+
+DEVICES = 8
+BATCHES = [tiny.make_batch(16, seed=seed) for seed in range(3)]
+# Everything random takes part: a crop, a flip and a corruption for each image.
+BINDS = {
+    "pretrain": (tiny.autoencoder, functools.partial(tiny.bind_pretrain, flip=True)),
+    "finetune": (tiny.classifier, functools.partial(tiny.bind_finetune, flip=True)),
+}
+OPTIMIZER = tiny.sgd(0.1)
+# Devices add in another order than one alone: some float32 roundings (6e-8) in the sums of one
+# step, which BatchNorm's divisions carry on, and every further step of training enlarges them.
+ONE_STEP, THREE_STEPS = 1e-5, 1e-4
+
+
+def take_under_jit(kind, devices):
+    """Yields (state, metrics) after each step."""
+    make_model, bind = BINDS[kind]
+    model, mesh = make_model(), data_mesh(jax.devices()[:devices])
+    step = jit_step(bind(model, OPTIMIZER), mesh)
+    state = jax.device_put(tiny.make_state(model, OPTIMIZER), replicated(mesh))
+    yield jax.device_get(state), None
+    for batch in BATCHES:
+        state, measured = step(state, jax.device_put(batch, split_over_devices(mesh)))
+        assert all(len(leaf.sharding.device_set) == devices for leaf in jax.tree.leaves(state))
+        assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
+        yield jax.device_get(state), jax.device_get(measured)
+
+
+def take_under_pmap(kind, devices):
+    """Yields (state, metrics) after each step, which must be the same on every device."""
+    make_model, bind = BINDS[kind]
+    model, used = make_model(axis_name=DATA_AXIS), jax.devices()[:devices]
+    step = pmap_step(bind(model, OPTIMIZER, axis_name=DATA_AXIS), used)
+    alone = make_model()  # outside pmap there is no axis to take statistics over
+    state = replicate_for_pmap(tiny.make_state(alone, OPTIMIZER), used)
+    yield one_of(jax.device_get(state)), None
+    for batch in BATCHES:
+        parts = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+        state, measured = step(state, parts)
+        yield one_of(jax.device_get(state)), one_of(jax.device_get(measured))
+
+
+def one_of(copies):
+    first = jax.tree.map(lambda x: x[0], copies)
+    for device in range(1, DEVICES):
+        tiny.assert_same(jax.tree.map(lambda x, i=device: x[i], copies), first)
+    return first
+
+
+@functools.cache
+def on_one_device(kind):
+    return list(take_under_jit(kind, 1))
+
+
+@pytest.mark.parametrize("kind", BINDS)
+@pytest.mark.parametrize("take", [take_under_jit, take_under_pmap])
+def test_eight_devices_take_the_steps_that_one_takes(kind, take):
+    one, eight = on_one_device(kind), list(take(kind, DEVICES))
+    tiny.assert_same(eight[0], one[0])  # they start alike
+
+    gradients = [tiny.gradients_of(steps[1][0]) for steps in (one, eight)]
+    tiny.assert_close(gradients[1], gradients[0], rtol=ONE_STEP)
+    tiny.assert_close(eight[1][0].batch_stats, one[1][0].batch_stats, rtol=ONE_STEP)
+    tiny.assert_close(eight[1][1], one[1][1], rtol=ONE_STEP)
+
+    state, last = eight[3]
+    assert state.step == 3
+    tiny.assert_close(state.params, one[3][0].params, rtol=THREE_STEPS)
+    tiny.assert_close(state.batch_stats, one[3][0].batch_stats, rtol=THREE_STEPS)
+    tiny.assert_close(last, one[3][1], rtol=THREE_STEPS)
+
+
+def resident_run(devices):
+    """State and metrics after two epochs of three steps, of 50 images in batches of 16."""
+    model, mesh = tiny.classifier(tiny.ONE_LAYER), data_mesh(jax.devices()[:devices])
+    bound = tiny.bind_finetune(model, OPTIMIZER, tiny.NO_CORRUPTION)
+    shards = []
+
+    def step(state, batch):
+        jax.debug.inspect_array_sharding(batch["image"], callback=shards.append)
+        return bound(state, batch)
+
+    advance = resident_advance(
+        step, mesh, tiny.make_batch(50), batch_size=16, seed=3, steps_per_dispatch=3
+    )
+    state = jax.device_put(tiny.make_state(model, OPTIMIZER), replicated(mesh))
+    records = []
+    for first in (0, 3):
+        state, measured = advance(state, first, 3)
+        records.append(measured)
+    assert {shard.shard_shape((16, 8, 8, 3))[0] for shard in shards} == {16 // devices}
+    return jax.device_get(state), {k: np.concatenate([r[k] for r in records]) for k in records[0]}
+
+
+def test_two_epochs_of_resident_data_are_the_same_on_eight_devices():
+    (one, metrics_of_one), (eight, metrics_of_eight) = resident_run(1), resident_run(DEVICES)
+    assert one.step == eight.step == 6
+    tiny.assert_close(metrics_of_eight, metrics_of_one, rtol=THREE_STEPS)
+    tiny.assert_close(eight.params, one.params, rtol=THREE_STEPS)
+    tiny.assert_close(eight.batch_stats, one.batch_stats, rtol=THREE_STEPS)
+
+
+def test_the_state_given_to_a_compiled_step_is_donated():
+    mesh = data_mesh(jax.devices()[:1])
+    state = jax.device_put(tiny.make_state(tiny.classifier(), OPTIMIZER), replicated(mesh))
+    step = jit_step(lambda state, batch: (state.replace(step=state.step + 1), {}), mesh)
+    step(state, BATCHES[0])
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
