@@ -84,7 +84,7 @@ def test_bfloat16_computes_low_and_keeps_float32_state(model):
     variables = init(low, images)
     outputs, updated = train(low, variables, images)
     assert {leaf.dtype for leaf in jax.tree.leaves((variables, updated))} == {np.dtype("float32")}
-    assert {leaf.dtype for leaf in activations(low, variables, images).values()} == {jnp.bfloat16}
+    assert {leaf.dtype for leaf in activations(low, variables, images).values()} == {jnp.dtype(jnp.bfloat16)}
     assert outputs.dtype == jnp.float32
     exact = infer(model, variables, images)
     inferred = infer(low, variables, images)

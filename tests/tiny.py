@@ -27,12 +27,12 @@ NOISE = Corruption("gaussian", sigma=30.0)
 NO_CORRUPTION = Corruption("none")
 
 
-def autoencoder(**kwargs):
-    return AutoEncoder(SPEC, 3, **{"initializer": "he", **kwargs})
+def autoencoder(spec=SPEC, **kwargs):
+    return AutoEncoder(spec, 3, **kwargs)
 
 
 def classifier(spec=SPEC, **kwargs):
-    return Classifier(spec, CLASSES, **{"initializer": "he", **kwargs})
+    return Classifier(spec, CLASSES, **kwargs)
 
 
 def make_batch(count=16, size=8, seed=0):
@@ -113,16 +113,3 @@ def assert_close(a, b, *, rtol):
         scale = np.abs(y).max()
         error = np.abs(x - y).max()
         assert error <= rtol * scale, f"{jax.tree_util.keystr(path)}: {error} of {scale}"
-
-
-def is_same(a, b):
-    """Whether the trees are equal bit for bit."""
-    same = jax.tree.map(lambda x, y: bool(np.array_equal(x, y)), a, b)
-    return all(jax.tree.leaves(same))
-
-
-def without_output(state):
-    """The auto-encoder's state with a zero last layer: it reconstructs its input."""
-    last = jax.tree.map(jnp.zeros_like, state.params["decoder"]["0"])
-    decoder = {**state.params["decoder"], "0": last}
-    return state.replace(params={**state.params, "decoder": decoder})
