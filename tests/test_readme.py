@@ -1,0 +1,44 @@
+"""What the README shows works as it stands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from symskip_jax.cli import _parser
+from symskip_jax.config import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_python_example_trains_a_step(capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
+    loss, psnr = map(float, capsys.readouterr().out.split())
+    assert 0 < loss < 10 and 0 < psnr < 50
+
+
+def commands() -> list[str]:
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    return [line for line in blocks.splitlines() if re.search(r"(^| )symskip ", line)]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_shown_is_one_and_sets_fields_there_are(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command)
+    arguments, rest = _parser().parse_known_args(words[words.index("symskip") + 1 :])
+    assert all(word.startswith("--config.") for word in rest)
+    if getattr(arguments, "config", None):
+        load_config(arguments.config, rest)
+
+
+def test_links_and_pictures_exist() -> None:
+    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert targets
+    missing = [target for target in targets if not (ROOT / target).exists()]
+    assert not missing
