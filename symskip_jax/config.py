@@ -3,6 +3,8 @@
 import difflib
 import importlib.util
 import json
+import re
+import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,8 @@ def base_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "tfds:cifar10"  # digits, tfds:NAME, folder:PATH or npz:PATH
     config.data.data_dir = ""  # where TFDS datasets are; "" for $TFDS_DATA_DIR or its default
-    config.data.train_split = "train"
-    config.data.test_split = "test"
+    config.data.train_split = "train"  # what is trained on; for tfds: also train[:80%] and the like
+    config.data.test_split = "test"  # what is measured on
     config.data.num_labels = 0  # labelled images for fine-tuning, class-balanced; 0 for all
     config.data.labels_seed = 0  # which of them are drawn
     config.data.crop = (29, 29)  # height, width in pixels: random in training, central in tests
@@ -65,7 +67,7 @@ def _training(
     training = ConfigDict()
     training.batch_size = 128  # images a step, over all devices
     training.accumulate = 1  # micro-batches that a batch is cut into to save memory
-    training.epochs = epochs
+    training.epochs = epochs  # passes over the training images
     training.learning_rate = learning_rate  # of Adam
     training.milestones = milestones  # epochs at which the rate is multiplied ...
     training.milestone_factor = factor  # ... by this
@@ -96,13 +98,18 @@ def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
         UserError: no such key, or a value of the wrong type.
     """
     for override in overrides:
-        _check_key(override.partition("=")[0].removeprefix("--config."), list(flat(config)))
-    values, arguments = flags.FlagValues(), ["symskip", *overrides]
-    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
-    try:
-        values(arguments)
-    except flags.Error as error:
-        raise UserError(" ".join(str(error).split())) from error
+        key, _, value = override.removeprefix("--config.").partition("=")
+        fields = dict(flat_items(config))
+        _check_key(key, list(fields))
+        values, arguments = flags.FlagValues(), ["symskip", override]
+        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        try:
+            values(arguments)
+        except flags.Error as error:
+            kind = type(fields[key]).__name__
+            raise UserError(
+                f"config key {key}={value} must be of type {kind}, like {fields[key]!r}"
+            ) from error
     return config
 
 
@@ -154,14 +161,37 @@ def _call_get_config(path: Path, arg: str) -> ConfigDict:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except SyntaxError as error:
-        raise UserError(f"config file {path}: {error}") from error
-    if not hasattr(module, "get_config"):
-        raise UserError(f"config file {path} defines no get_config(arg)")
-    config = module.get_config(arg)
+        if not hasattr(module, "get_config"):
+            raise UserError(f"config file {path} defines no get_config(arg)")
+        config = module.get_config(arg)
+    except UserError:
+        raise
+    # The file is code: it may stumble over anything.
+    except Exception as error:
+        raise UserError(f"config file {path}: {_describe(error, path)}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"config file {path}: get_config returns {config!r}, not a ConfigDict")
+    known = list(flat(base_config()))
     for key in flat(config):
-        _check_key(key, list(flat(base_config())), f" in config file {path}")
+        _check_key(key, known, f" in config file {path}")
+    missing = set(known) - set(flat(config))
+    if missing:
+        raise UserError(
+            f"config file {path} leaves out {', '.join(sorted(missing))}; start from base_config()"
+        )
     return config
+
+
+def _describe(error: Exception, path: Path) -> str:
+    """Returns what went wrong in a file, and on which line, in one line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    where = f"line {lines[-1]}: " if lines else ""
+    unknown = re.search(r'Key "(\w+)" does not exist', str(error))
+    if unknown:
+        names = {name for key in flat(base_config()) for name in key.split(".")}
+        return f"{where}unknown config key {unknown[1]}{_nearest(unknown[1], sorted(names))}"
+    return f"{where}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _check_key(key: str, known: Sequence[str], where: str = "") -> None:

@@ -31,8 +31,10 @@ def test_transposed_convolution_is_the_transpose_to_the_exact_size(
     features = jax.eval_shape(convolve, images)
     assert features.shape == (1, -(-height // stride), -(-width // stride), 3)
     values = whole_numbers(*features.shape, seed=1)
-    (expected,) = jax.linear_transpose(convolve, images)(values)
-    got = transposed_convolution(values, kernel.swapaxes(2, 3), stride, (height, width))
+    (expected,) = jax.jit(jax.linear_transpose(convolve, images))(values)
+    got = jax.jit(transposed_convolution, static_argnums=(2, 3))(
+        values, kernel.swapaxes(2, 3), stride, (height, width)
+    )
     np.testing.assert_array_equal(got, expected)
 
 

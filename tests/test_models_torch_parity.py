@@ -1,4 +1,8 @@
-"""The same weights in plain torch modules: the same outputs, loss gradients and statistics."""
+"""The same weights in plain torch modules: the same outputs, loss gradients and statistics.
+
+Torch computes in float64, we in float32: at 225x225 torch's own float32 gradients of BatchNorm are
+up to 2 % away from its float64 ones, ours about 1e-6.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -49,11 +53,17 @@ def batch_for(network, size):
 
 
 def random_variables(model, images, rng):
-    """He's scale for the kernels, and parameters and statistics of BatchNorm that all differ."""
+    """He's scale for the kernels, and parameters and statistics of BatchNorm that all differ.
+
+    Biases of BatchNorm are above 0, so that few of its outputs lie where ReLU bends: one that
+    rounding pushes to the other side changes a gradient by more than rounding does.
+    """
 
     def draw(path, leaf):
         if path[-1].key in ("scale", "var"):
             return rng.uniform(0.5, 1.5, leaf.shape).astype(np.float32)
+        if path[-1].key == "bias" and path[-2].key == "bn":
+            return rng.uniform(1.25, 2.25, leaf.shape).astype(np.float32)
         scale = np.sqrt(2 / np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 0.5
         return rng.normal(0, scale, leaf.shape).astype(np.float32)
 
@@ -85,7 +95,8 @@ def ours(model, variables, images, loss_of):
 def torchs(model, variables, images, loss_of):
     """Returns what `ours` returns, of a torch model, the trees as parts of state dicts."""
     load_variables(model, variables["params"], variables["batch_stats"])
-    images = torch.tensor(images.transpose(0, 3, 1, 2))
+    model.double()
+    images = torch.tensor(images.transpose(0, 3, 1, 2)).double()
     with torch.no_grad():
         inferred = model.eval()(images)
     before = {name: tensor.clone() for name, tensor in model.named_buffers()}
@@ -113,7 +124,7 @@ def assert_close(got, expected):
     errors = {}
     for name, reference in expected.items():
         assert got[name].shape == reference.shape, name
-        assert got[name].dtype == reference.dtype == torch.float32, name
+        assert got[name].dtype == torch.float32, name
         errors[name] = float(
             torch.linalg.norm(got[name] - reference) / torch.linalg.norm(reference)
         )
@@ -143,7 +154,7 @@ def test_auto_encoder_is_torchs(network, size, skip):
         images,
         lambda outputs: jnp.mean(jnp.square(outputs - targets)),
         lambda outputs: torch.nn.functional.mse_loss(
-            outputs, torch.tensor(targets.transpose(0, 3, 1, 2))
+            outputs, torch.tensor(targets.transpose(0, 3, 1, 2)).double()
         ),
     )
 
@@ -154,7 +165,7 @@ def test_auto_encoder_is_torchs(network, size, skip):
 )
 def test_classifier_is_torchs(network, size):
     rng = np.random.default_rng(0)
-    images = rng.normal(size=(batch_for(network, size), *size, 3)).astype(np.float32)
+    images = rng.normal(size=(8, *size, 3)).astype(np.float32)
     labels = rng.integers(0, NUM_CLASSES, len(images))
     model = Classifier(SPECS[network], NUM_CLASSES)
     assert_same(
