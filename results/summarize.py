@@ -32,11 +32,14 @@ QUICKSTART = [
 
 
 def final_test(run: Path) -> dict[str, Any] | None:
-    """Returns the last test record of a finished run, or None where there is no run."""
+    """Returns the last test record of a finished run, or None where there is no such run."""
     if not (run / "metrics.jsonl").exists():
         return None
+    config = json.loads((run / "config.json").read_text())
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [record for record in records if record["split"] == "test"][-1]
+    tests = [record for record in records if record["split"] == "test"]
+    epochs = config[f"config.{config['verb']}.epochs"]
+    return tests[-1] if tests and tests[-1]["epoch"] == epochs else None
 
 
 def mean_std(values: list[float], digits: int) -> str:

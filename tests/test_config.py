@@ -1,4 +1,4 @@
-"""Configurations: files, overrides, the way to JSON and back, and what each field says of itself."""
+"""Configurations: files, overrides, the way to JSON and back, and what each field says."""
 
 import ast
 import io

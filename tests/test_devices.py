@@ -20,10 +20,10 @@ from symskip_jax.training.mesh import (
 
 DEVICES = 8
 BATCHES = [tiny.make_batch(16, seed=seed) for seed in range(3)]
-# Everything random takes part: a crop, a flip and a corruption for each image.
+# Each image has a flip and a corruption of its own; the second step cuts its batch in two.
 BINDS = {
     "pretrain": (tiny.autoencoder, functools.partial(tiny.bind_pretrain, flip=True)),
-    "finetune": (tiny.classifier, functools.partial(tiny.bind_finetune, flip=True)),
+    "finetune": (tiny.classifier, functools.partial(tiny.bind_finetune, flip=True, accumulate=2)),
 }
 OPTIMIZER = tiny.sgd(0.1)
 # Devices add in another order than one alone: some float32 roundings (6e-8) in the sums of one

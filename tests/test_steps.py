@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import accuracy_score, log_loss
 
 from symskip_jax.training.schedules import make_optimizer, milestone_schedule
+from symskip_jax.training.state import init_state
 from symskip_jax.transforms import image_keys
 
 BATCH = tiny.make_batch(16)
@@ -162,6 +163,18 @@ def test_dropout_is_drawn_anew_at_each_step():
     assert len(set(losses(0.0, [0, 1]))) == 1
 
 
+def test_the_seed_decides_parameters_and_draws():
+    model = tiny.classifier(tiny.ONE_LAYER)
+    make = jax.jit(lambda seed: init_state(model, SGD, seed, (8, 8, 3)))
+    first, again, other = make(0), make(0), make(1)
+    tiny.assert_same(first, again)
+    assert jax.tree.structure(first) == jax.tree.structure(tiny.make_state(model, SGD))
+    assert first.step == 0
+    for part in ("params", "key"):
+        a, b = (jax.tree.leaves(getattr(state, part)) for state in (first, other))
+        assert not all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
 # Gradient accumulation.
 
 
@@ -174,7 +187,7 @@ def test_accumulation_is_the_mean_over_micro_batches_one_after_the_other(make):
 
     parts, batch_stats = [], state.batch_stats
     for k in range(4):
-        micro = {name: values[4 * k : 4 * k + 4] for name, values in BATCH.items()}
+        micro = {name: values[k::4] for name, values in BATCH.items()}
         after, measured_of_part = plain(state.replace(batch_stats=batch_stats), micro)
         batch_stats = after.batch_stats
         parts.append((tiny.gradients_of(after), measured_of_part))
@@ -186,6 +199,17 @@ def test_accumulation_is_the_mean_over_micro_batches_one_after_the_other(make):
 
 
 # The new layers alone.
+
+
+def test_a_head_step_has_no_gradient_for_the_encoder():
+    model = tiny.classifier(tiny.ONE_LAYER)
+    state = tiny.make_state(model, SGD)
+    new, _ = compiled(tiny.bind_head, model)(state, BATCH)
+    tiny.assert_same(new.params["encoder"], state.params["encoder"])
+    tiny.assert_same(new.batch_stats, state.batch_stats)
+    assert (
+        new.params["head"]["classes"]["kernel"] != state.params["head"]["classes"]["kernel"]
+    ).all()
 
 
 def head_setup(learning_rate, head_steps):
@@ -244,4 +268,5 @@ def test_the_encoder_thaws_with_fresh_moments():
     # Adam's first step is the rate times the sign of the gradient; had the moments counted the
     # frozen steps, it would be 0.58 of that here.
     np.testing.assert_allclose(updates("encoder"), rate, rtol=0.02)
-    assert np.std(updates("head")) > 0.05 * rate  # its fourth step, whose sizes differ
+    # The head takes its fourth step, whose sizes differ by more than the encoder's may.
+    assert np.std(updates("head")) > 0.02 * rate

@@ -44,5 +44,5 @@ jobs() {
 if [ $# -eq 2 ]; then
   one "$@"
 else
-  jobs | xargs -P 2 -L 1 "$0"
+  jobs | xargs -P 2 -L 1 results/cifar10_4k_small/run.sh
 fi

@@ -16,7 +16,7 @@ from symskip_jax.experiments.finetune import require_labels
 from symskip_jax.experiments.pretrain import write_sheet
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.logs import read_metrics
-from symskip_jax.training.workdir import write_json
+from symskip_jax.training.workdir import make_workdir, write_json
 from symskip_jax.transforms import Normalization
 
 
@@ -40,6 +40,7 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     config = own if config_path is None else load_config(config_path)
     apply_overrides(config, overrides)
     check_config(config)
+    make_workdir(workdir)
     is_autoencoder = restored.meta["verb"] == "pretrain"
     skip = config.model.skip  # which a classifier has not
     theirs = restored.meta["spec"], restored.meta.get("skip", skip)

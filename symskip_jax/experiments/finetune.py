@@ -37,8 +37,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    everything = setup.load_split(config, config.data.train_split)
-    test = setup.load_split(config, config.data.test_split)
+    everything, test = setup.load_train_and_test(config)
     class_names = require_labels(everything)
     require_labels(test)
     train, drawn = draw(config, everything)
@@ -66,6 +65,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         recipe.corruption_probability,
     )
     mesh = data_mesh()
+    labelled = {"image": train.images_nhwc, "label": train.labels_n}
+    data = jax.device_put(labelled, replicated(mesh))
 
     def compiled(step: Any) -> Advance:
         bound = functools.partial(
@@ -79,13 +80,14 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         return resident_advance(
             bound,
             mesh,
-            {"image": train.images_nhwc, "label": train.labels_n},
+            data,
             batch_size=recipe.batch_size,
             seed=config.seed,
             steps_per_dispatch=config.run.steps_per_dispatch,
         )
 
-    head_alone, all_layers = compiled(head_step), compiled(finetune_step)
+    all_layers = compiled(finetune_step)
+    head_alone = compiled(head_step) if head_steps else all_layers
     crop = tuple(config.data.crop)
     measure = classification_evaluator(
         model,
@@ -108,6 +110,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         identity={
             "verb": "finetune",
             "init": "scratch" if init is None else str(init),
+            "init_step": None if start is None else int(start.state["step"]),
             "data": train.fingerprint(),
             "labels": drawn,
         },

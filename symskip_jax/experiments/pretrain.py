@@ -48,8 +48,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    train = setup.load_split(config, config.data.train_split)
-    test = setup.load_split(config, config.data.test_split)
+    train, test = setup.load_train_and_test(config)
     steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train.labels_n))
     normalization = measure_normalization(train.images_nhwc)
     corruption = setup.make_corruption(config, normalization)

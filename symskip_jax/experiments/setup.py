@@ -63,6 +63,23 @@ def load_split(config: ConfigDict, split: str) -> ResidentData:
     return data
 
 
+def load_train_and_test(config: ConfigDict) -> tuple[ResidentData, ResidentData]:
+    """Reads both splits of `config.data`.
+
+    Raises:
+        UserError: as `load_split`, or their channels differ.
+    """
+    train = load_split(config, config.data.train_split)
+    test = load_split(config, config.data.test_split)
+    channels = train.images_nhwc.shape[3], test.images_nhwc.shape[3]
+    if channels[0] != channels[1]:
+        raise UserError(
+            f"{train.name} has {channels[0]} channels and {test.name} {channels[1]}; "
+            "make them all grey or all colour"
+        )
+    return train, test
+
+
 def make_augmentation(config: ConfigDict) -> Augmentation:
     """Returns the crop and flip of `config.data`."""
     return Augmentation(tuple(config.data.crop), config.data.flip)

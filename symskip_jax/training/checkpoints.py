@@ -149,7 +149,7 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
 
     Args:
         workdir: of the run, or its `checkpoints` folder.
-        step: which one; None for the latest.
+        step: which one; None for the latest that can be read, the others being reported.
 
     Returns:
         A tree of the whole state, and the meta.
@@ -163,16 +163,22 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         raise UserError(f"no checkpoint in {workdir}; give the --workdir of a run that saved one")
     if step is not None and step not in steps:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
-    path = folder.resolve() / str(steps[-1] if step is None else step)
-    try:
-        check_seal(path)
-        state = _read_arrays(path / "state")
-        meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
-    # As above: whatever the libraries stumble over.
-    except Exception as error:
-        mend = f"take another step of {steps}" if len(steps) > 1 else "there is no other"
-        raise UserError(f"checkpoint {path} cannot be read ({_reason(error)}); {mend}") from error
-    return Restored(state, meta)
+    broken: list[str] = []
+    for candidate in reversed(steps) if step is None else [step]:
+        path = folder.resolve() / str(candidate)
+        try:
+            check_seal(path)
+            state = _read_arrays(path / "state")
+            meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
+        # As above: whatever the libraries stumble over.
+        except Exception as error:
+            broken.append(f"checkpoint {path} cannot be read ({_reason(error)})")
+            continue
+        for line in broken:
+            log.warning("%s; taking that of step %d", line, candidate)
+        return Restored(state, meta)
+    mend = "take another run" if step is None else f"there are {steps}"
+    raise UserError(f"{broken[0]}; {mend}")
 
 
 def _read_arrays(path: Path) -> Any:

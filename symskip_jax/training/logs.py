@@ -25,9 +25,7 @@ class RunLog:
         self._path = workdir / "metrics.jsonl"
         _truncate(self._path, start_step)
         self._file = self._path.open("a")
-        self._tensorboard = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=start_step + 1 if start_step else None
-        )
+        self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:

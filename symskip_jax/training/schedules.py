@@ -11,7 +11,10 @@ def milestone_schedule(
     learning_rate: float, milestones: Sequence[float], factor: float, steps_per_epoch: int
 ) -> optax.Schedule:
     """Multiplies `learning_rate` by `factor` at each of `milestones` (in epochs)."""
-    boundaries = {round(epoch * steps_per_epoch): factor for epoch in milestones}
+    boundaries: dict[int, float] = {}
+    for epoch in milestones:
+        step = round(epoch * steps_per_epoch)
+        boundaries[step] = boundaries.get(step, 1.0) * factor
     return optax.piecewise_constant_schedule(learning_rate, boundaries)
 
 

@@ -53,7 +53,8 @@ def pretrain_step(
         transform: crop, flip and corruption.
         normalization: of the pixels.
         accumulate: micro-batches that the batch is cut into, one after the other; it divides B.
-            BatchNorm sees one micro-batch at a time.
+            Micro-batch m holds the images m, m + accumulate, and so on. BatchNorm sees one
+            micro-batch at a time.
         axis_name: the mapped axis under pmap.
 
     Returns:
@@ -207,9 +208,10 @@ def _gradients(
         gradients, (batch_stats, measured) = differentiate(params, batch_stats, *micro)
         return batch_stats, (gradients, measured)
 
+    # Micro-batch m takes every image whose place leaves remainder m: so each is spread over the
+    # devices like the batch, and pmap cuts the same ones.
     micros = jax.tree.map(
-        lambda x: x.reshape(accumulate, x.shape[0] // accumulate, *x.shape[1:]),
-        (dict(batch), keys_b),
+        lambda x: x.reshape(-1, accumulate, *x.shape[1:]).swapaxes(0, 1), (dict(batch), keys_b)
     )
     first = jax.tree.map(lambda x: x[0], micros)
     batch_stats, total = micro_step(batch_stats, first)
