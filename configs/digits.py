@@ -3,7 +3,8 @@
     symskip pretrain --config digits --workdir runs/digits
     symskip finetune --config digits --workdir runs/digits-ft --init runs/digits
 
-No figure of the paper; README.md has the measured ones.
+No figure of the paper. Measured on two CPU cores, about 20 s for a pre-training and 5 s for a
+fine-tuning: 92.9 +- 1.3 % test accuracy pre-trained, 91.2 +- 1.2 % from scratch (README.md).
 """
 
 from ml_collections import ConfigDict
