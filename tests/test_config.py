@@ -93,8 +93,8 @@ HEAD = "from symskip_jax.config import base_config\ndef get_config(arg):\n    c 
         (HEAD + "    c.modle.n = 2\n", ["line 4", "modle", '"model"']),
         (HEAD + "    c.seed = 'one'\n", ["line 4", "seed", "int"]),
         (
-            HEAD + "    c.unlock()\n    c.model.witdh = 2\n    return c\n",
-            ["model.witdh", "did you mean model.width_multiplier?"],
+            HEAD + "    c.unlock()\n    c.model.width_multiplyer = 2\n    return c\n",
+            ["model.width_multiplyer", "did you mean model.width_multiplier?"],
         ),
         (
             HEAD + "    c.unlock()\n    del c.model.n, c.seed\n    return c\n",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -91,7 +92,8 @@ class StopRequests:
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.requested is not None and number == signal.SIGINT:
-            raise KeyboardInterrupt
+            # An exception could end in a callback that swallows it.
+            os._exit(128 + number)
         self.requested = signal.Signals(number).name
 
 
