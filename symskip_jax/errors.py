@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class BadImageError(UserError):
+    """One image of a dataset cannot be read; the others may well be whole."""
+
+
 class NonFiniteLossError(Exception):
     """The loss was no longer a number; the last checkpoint is from before."""
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from data_helpers import noise_images, user_error
 
+from symskip_jax.data.base import Features, Stored
 from symskip_jax.data.resident import load_resident
 from symskip_jax.data.sources import ArraySource, Example, Source, open_source
 
@@ -13,13 +14,13 @@ class ListSource(Source):
 
     def __init__(self, examples, class_names=("cat", "dog")):
         self.examples = examples
-        self.class_names = class_names
+        self.features = Features((None, None, 3), "class", class_names)
 
     def __len__(self):
         return len(self.examples)
 
-    def __getitem__(self, index):
-        return self.examples[index]
+    def stored(self, index):
+        return Stored(*self.examples[index])
 
 
 def test_every_image_and_label_is_there_in_order():

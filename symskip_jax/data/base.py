@@ -1,48 +1,113 @@
 """What a source of images is."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from symskip_jax.errors import BadImageError
+
 UNLABELLED = -1
+
+LabelKind = Literal["none", "class", "classes", "mask"]
+
+
+class Features(NamedTuple):
+    """What every example of a source is like.
+
+    image_shape: (H, W, C); H and W are None where images may differ in size, C is 1 (grey) or 3
+        (RGB).
+    label_kind: what a label is.
+        "none": there are no labels, and each is -1.
+        "class": an index into class_names; -1 for an image without a label.
+        "classes": int8 [number of classes], 1 where the class is there, 0 where it is not, -1 where
+            it does not count (in VOC: all of its objects are difficult).
+        "mask": uint8 [H, W] of the image, an index into class_names a pixel; 255 does not count.
+    class_names: None where the images have no labels.
+    """
+
+    image_shape: tuple[int | None, int | None, int]
+    label_kind: LabelKind
+    class_names: tuple[str, ...] | None
+
+
+class Stored(NamedTuple):
+    """One image as it is stored, and its label.
+
+    image: the bytes of an image file, or uint8 [H, W, C].
+    label: as `Features.label_kind` says.
+    """
+
+    image: bytes | np.ndarray
+    label: int | np.ndarray
 
 
 class Example(NamedTuple):
-    """One image and its class.
+    """One decoded image and its label.
 
     image: uint8 [H, W, C], C is 1 (grey) or 3 (RGB).
-    label: index into the source's class_names; -1 where there is none.
+    label: as `Features.label_kind` says.
     """
 
     image: np.ndarray
-    label: int
+    label: int | np.ndarray
 
 
 class Source(Protocol):
-    """A finite, ordered set of images that can be read by index.
+    """A finite, ordered set of images that can be read by index, from several threads at once.
 
     name: the name it was opened by, split included, for messages and logs.
-    class_names: None where the images have no labels.
+    features: what the examples are like.
 
-    A source of your own inherits from this class and gives these two, `__len__` and `__getitem__`;
-    it overrides the rest only where it can do better.
+    A source of your own inherits from this class and gives these two, `__len__` and `stored`; it
+    overrides the rest only where it can do better.
     """
 
     name: str
-    class_names: tuple[str, ...] | None
+    features: Features
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> Example: ...
+    def stored(self, index: int, /) -> Stored:
+        """Read one image without decoding it."""
+        ...
 
-    def __getitems__(self, indices: Sequence[int], /) -> Sequence[Example]:
+    def stored_many(self, indices: Sequence[int], /) -> Sequence[Stored]:
         """Read many at once: the fast path where reading has a fixed cost."""
-        return [self[index] for index in indices]
+        return [self.stored(index) for index in indices]
 
     def describe(self, index: int, /) -> str:
         """Name one image as a person would find it again, for messages."""
         return f"image {index} of {self.name}"
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes; None where the images have no labels."""
+        return self.features.class_names
+
+    def __getitem__(self, index: int, /) -> Example:
+        return self._decode(index, self.stored(index))
+
+    def __getitems__(self, indices: Sequence[int], /) -> list[Example]:
+        """Read and decode many, in threads."""
+        stored = self.stored_many(indices)
+        if not any(isinstance(it.image, bytes) for it in stored):
+            return [self._decode(*pair) for pair in zip(indices, stored, strict=True)]
+        with ThreadPoolExecutor() as pool:
+            return list(pool.map(self._decode, indices, stored))
+
+    def _decode(self, index: int, stored: Stored) -> Example:
+        if not isinstance(stored.image, bytes):
+            return Example(stored.image, stored.label)
+        # Imported here, so that arrays do not wait for OpenCV.
+        from symskip_jax.data.decode import decode_image
+
+        try:
+            image = decode_image(stored.image, self.features.image_shape[2])
+        except BadImageError as error:
+            raise BadImageError(f"{self.describe(index)} {error}") from error
+        return Example(image, stored.label)
 
 
 class ArraySource(Source):
@@ -61,10 +126,13 @@ class ArraySource(Source):
         self.name = name
         self.images_nhwc = images_nhwc
         self.labels_n = labels_n
-        self.class_names = class_names
+        height, width, channels = images_nhwc.shape[1:]
+        kind = "class" if class_names else "none"
+        self.features = Features((height, width, channels), kind, class_names)
 
     def __len__(self) -> int:
         return len(self.images_nhwc)
 
-    def __getitem__(self, index: int, /) -> Example:
-        return Example(self.images_nhwc[index], int(self.labels_n[index]))
+    def stored(self, index: int, /) -> Stored:
+        """Give the array of one image, as a view."""
+        return Stored(self.images_nhwc[index], int(self.labels_n[index]))

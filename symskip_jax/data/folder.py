@@ -3,17 +3,13 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from symskip_jax.data.base import UNLABELLED, Example, Source
+from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import UserError
+from symskip_jax.errors import BadImageError, UserError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SPLIT_FOLDERS = ("train", "test", "val")
@@ -59,19 +55,21 @@ class FolderSource(Source):
         chosen = np.flatnonzero(is_chosen_n)
         if not len(chosen):
             raise UserError(f"{self.name} has no images")
-        self.class_names = class_names
+        kind = "class" if class_names else "none"
+        self.features = Features((None, None, 3), kind, class_names)
         self._paths = [root.joinpath(*found[index]) for index in chosen]
         self._labels_n = labels_n[chosen]
 
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int, /) -> Example:
-        return Example(_decode(self._paths[index]), int(self._labels_n[index]))
-
-    def __getitems__(self, indices: Sequence[int], /) -> list[Example]:
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(self.__getitem__, indices))
+    def stored(self, index: int, /) -> Stored:
+        """Read one file."""
+        path = self._paths[index]
+        try:
+            return Stored(path.read_bytes(), int(self._labels_n[index]))
+        except OSError as error:
+            raise BadImageError(f"{path} cannot be read: {error.strerror}") from error
 
     def describe(self, index: int, /) -> str:
         """Give the path of one image."""
@@ -116,21 +114,3 @@ def _classes(paths: list[tuple[str, ...]]) -> tuple[tuple[str, ...] | None, np.n
     label_of = {name: label for label, name in enumerate(names)}
     labels = [label_of[parts[0]] if len(parts) > 1 else UNLABELLED for parts in paths]
     return tuple(names) or None, np.array(labels, np.int64)
-
-
-def _decode(path: Path) -> np.ndarray:
-    try:
-        content = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    image = None
-    # cv2.error: no bytes at all, or a size that is too large to be true. From memory, not by
-    # imread, because that fills the missing part of a JPEG with grey and says nothing.
-    with suppress(cv2.error):
-        image = cv2.imdecode(content, cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(
-            f"{path} is cut short or is no image that can be decoded ({len(content)} bytes): "
-            "replace or remove it"
-        )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

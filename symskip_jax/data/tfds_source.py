@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from symskip_jax.data.base import UNLABELLED, Example, Source
+from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
 from symskip_jax.errors import UserError
 
@@ -37,24 +37,27 @@ class TfdsSource(Source):
         _check_image(features, f"tfds:{name}")
         self._records = _open_split(builder, split, f"tfds:{name}", self._prepared)
         label: Any = features.get("label")
-        self.class_names = (
-            tuple(label.names or ()) if isinstance(label, tfds.features.ClassLabel) else None
+        class_names = (
+            tuple(label.names or ()) if isinstance(label, tfds.features.ClassLabel) else ()
         )
+        kind = "class" if class_names else "none"
+        self.features = Features(tuple(features["image"].shape), kind, class_names or None)
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def __getitem__(self, index: int, /) -> Example:
-        return self.__getitems__([index])[0]
+    def stored(self, index: int, /) -> Stored:
+        """Read one record."""
+        return self.stored_many([index])[0]
 
-    def __getitems__(self, indices: Sequence[int], /) -> list[Example]:
+    def stored_many(self, indices: Sequence[int], /) -> list[Stored]:
+        """Read many records in one call, which costs little more than one."""
         with _expecting_whole(self._prepared):
-            records = self._records.__getitems__(indices)
-        return [self._example(record) for record in records]
+            return [self._stored(record) for record in self._records.__getitems__(indices)]
 
-    def _example(self, record: dict[str, Any]) -> Example:
+    def _stored(self, record: dict[str, Any]) -> Stored:
         label = int(record["label"]) if self.class_names else UNLABELLED
-        return Example(record["image"], label)
+        return Stored(record["image"], label)
 
 
 def _find(name: str, data_dir: Path) -> Prepared:
@@ -109,7 +112,9 @@ def _how_to_prepare(name: str, data_dir: str) -> str:
 
 def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
     try:
-        records = builder.as_data_source(split=split)
+        records = builder.as_data_source(
+            split=split, decoders={"image": tfds.decode.SkipDecoding()}
+        )
         # A slice that ends before it starts shows itself only here.
         len(records)
     except ValueError as error:
