@@ -9,7 +9,7 @@ import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import BadImageError, UserError
+from symskip_jax.errors import ReadFailedError, UserError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SPLIT_FOLDERS = ("train", "test", "val")
@@ -68,7 +68,7 @@ class FolderSource(Source):
         try:
             return Stored(path.read_bytes(), int(self._labels_n[index]))
         except OSError as error:
-            raise BadImageError(f"{path} cannot be read: {error.strerror}") from error
+            raise ReadFailedError(f"{path} cannot be read: {error.strerror}") from error
 
     def describe(self, index: int, /) -> str:
         """Give the path of one image."""
