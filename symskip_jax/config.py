@@ -34,11 +34,21 @@ def base_config() -> ConfigDict:
     config.data.name = "tfds:cifar10"  # digits, tfds:NAME, folder:PATH or npz:PATH
     config.data.data_dir = ""  # where TFDS datasets are; "" for $TFDS_DATA_DIR or its default
     config.data.train_split = "train"  # what is trained on; for tfds: also train[:80%] and the like
+    config.data.pretrain_name = ""  # what pre-training reads instead of name; "" for the same
+    config.data.pretrain_split = ""  # what pre-training reads instead of train_split
     config.data.test_split = "test"  # what is measured on
     config.data.num_labels = 0  # labelled images for fine-tuning, class-balanced; 0 for all
     config.data.labels_seed = 0  # which of them are drawn
     config.data.crop = (29, 29)  # height, width in pixels: random in training, central in tests
+    config.data.view = "crop"  # crop a window of that size, or random_resized: of a random size
+    config.data.resize = 0  # shorter side in pixels that images get before the crop; 0 as they are
+    config.data.min_area = 0.25  # random_resized: smallest share of the image that is shown
     config.data.flip = True  # mirror half of the training images
+    config.data.input = "auto"  # resident in memory, streamed, or auto: resident if it fits
+    config.data.threads = 0  # that read streamed images, in this process or each worker; 0: cores
+    config.data.workers = 0  # processes that read streamed images; 0: this one does
+    config.data.bad_image = "fail"  # what cannot be decoded: fail, or skip it and say so
+    config.data.read_retries = 3  # times that a failed read is tried again
 
     config.corruption = ConfigDict()
     config.corruption.kind = "gaussian"  # gaussian, blocks or none (section 3.2)

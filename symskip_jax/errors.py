@@ -13,6 +13,10 @@ class BadImageError(UserError):
     """One image of a dataset cannot be read; the others may well be whole."""
 
 
+class ReadFailedError(UserError):
+    """Reading failed in a way that may pass: a disk or a network that did not answer."""
+
+
 class NonFiniteLossError(Exception):
     """The loss was no longer a number; the last checkpoint is from before."""
 

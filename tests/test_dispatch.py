@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tiny
 
-from symskip_jax.training.dispatch import drawing, epoch_order, in_a_loop, one_by_one
+from symskip_jax.data.order import epoch_order
+from symskip_jax.training.dispatch import drawing, in_a_loop, one_by_one
 from symskip_jax.training.mesh import data_mesh, replicated, split_over_devices
 from symskip_jax.training.schedules import make_optimizer, milestone_schedule
 from symskip_jax.training.steps import finetune_step

@@ -1,5 +1,7 @@
 """Every image is measured exactly once, on its centre crop, whatever the batch size."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,8 @@ import tiny
 from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import accuracy_score, log_loss
 
-from symskip_jax.evaluation.batches import map_images
+from symskip_jax.data.parts import parts_of
+from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.evaluation.reconstruction import (
     corrupt_for_evaluation,
@@ -22,9 +25,15 @@ CENTRE = DATA["image"][:, :8, :8]
 OPTIMIZER = make_optimizer(milestone_schedule(1e-3, (), 0.1, 1))
 
 
+def parts(batch_size: int) -> Parts:
+    return functools.partial(parts_of, DATA, batch_size)
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 10, 16])
 def test_every_image_is_visited_once_and_in_order(batch_size: int) -> None:
-    found = map_images(lambda batch, indices: {"i": indices, "y": batch["label"]}, DATA, batch_size)
+    found = map_images(
+        lambda batch, indices: {"i": indices, "y": batch["label"]}, parts(batch_size)
+    )
     np.testing.assert_array_equal(found["i"], np.arange(10))
     np.testing.assert_array_equal(found["y"], DATA["label"])
 
@@ -34,7 +43,7 @@ def test_accuracy_and_loss_are_scikit_learns_on_centre_crops() -> None:
     variables = tiny.make_state(model, OPTIMIZER).variables
     logits = model.apply(variables, tiny.NORMALIZATION.normalize(CENTRE), train=False)
     for batch_size in (3, 16):
-        evaluate = classification_evaluator(model, tiny.NORMALIZATION, CROP, DATA, batch_size)
+        evaluate = classification_evaluator(model, tiny.NORMALIZATION, CROP, parts(batch_size))
         found = evaluate(variables)
         assert found["count"] == 10
         labels = DATA["label"]
@@ -56,7 +65,7 @@ def test_psnr_is_scikit_images_beside_that_of_the_clipped_input() -> None:
 
     for batch_size in (3, 16):
         evaluate = reconstruction_evaluator(
-            model, tiny.NORMALIZATION, tiny.NOISE, CROP, DATA, batch_size
+            model, tiny.NORMALIZATION, tiny.NOISE, CROP, parts(batch_size)
         )
         found = evaluate(variables)
         assert found["count"] == 10

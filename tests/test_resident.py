@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
+from symskip_jax.data.order import epoch_order
 from symskip_jax.training.dispatch import (
     drawing,
-    epoch_order,
     in_a_loop,
     one_by_one,
     resident_advance,

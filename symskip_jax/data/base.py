@@ -1,5 +1,6 @@
 """What a source of images is."""
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple, Protocol
@@ -30,6 +31,12 @@ class Features(NamedTuple):
     image_shape: tuple[int | None, int | None, int]
     label_kind: LabelKind
     class_names: tuple[str, ...] | None
+
+    @property
+    def fixed_shape(self) -> tuple[int, int, int] | None:
+        """The (H, W, C) of every image; None where they may differ in size."""
+        height, width, channels = self.image_shape
+        return None if height is None or width is None else (height, width, channels)
 
 
 class Stored(NamedTuple):
@@ -76,6 +83,23 @@ class Source(Protocol):
     def stored_many(self, indices: Sequence[int], /) -> Sequence[Stored]:
         """Read many at once: the fast path where reading has a fixed cost."""
         return [self.stored(index) for index in indices]
+
+    def labels(self) -> np.ndarray:
+        """Give the labels of all images, int32 [N], without decoding any.
+
+        Only where label_kind is "class" or "none".
+        """
+        chunks = [range(i, min(i + 1000, len(self))) for i in range(0, len(self), 1000)]
+        found = [stored.label for chunk in chunks for stored in self.stored_many(chunk)]
+        return np.array(found, np.int32)
+
+    def fingerprint(self) -> str:
+        """Give 16 hexadecimal digits that change when the set of images does; nothing is decoded.
+
+        By default they tell how many images there are and what they are like.
+        """
+        facts = repr((len(self), self.features))
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def describe(self, index: int, /) -> str:
         """Name one image as a person would find it again, for messages."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import BadImageError, UserError
+from symskip_jax.errors import ReadFailedError, UserError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 SPLIT_FOLDERS = ("train", "test", "val")
@@ -27,9 +27,8 @@ class FolderSource(Source):
     each with its classes as above, and "test" means `val` where there is no `test`. Where there is
     none, "test" is a fixed tenth of the images of each class and "train" is the rest.
 
-    Order is by path, the same on every system. Grey becomes RGB, alpha is dropped, 16 bits become
-    8, and EXIF orientation is applied. Hidden files are passed over; other files that are not
-    images are passed over and counted in the log.
+    Order is by path, the same on every system. Images are decoded as `decode_image` says. Hidden
+    files are passed over; other files that are not images are passed over and counted in the log.
 
     Raises:
         UserError: the folder does not exist, has no images, or has no such split; when reading, a
@@ -69,7 +68,7 @@ class FolderSource(Source):
         try:
             return Stored(path.read_bytes(), int(self._labels_n[index]))
         except OSError as error:
-            raise BadImageError(f"{path} cannot be read: {error.strerror}") from error
+            raise ReadFailedError(f"{path} cannot be read: {error.strerror}") from error
 
     def describe(self, index: int, /) -> str:
         """Give the path of one image."""

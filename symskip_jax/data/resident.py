@@ -1,14 +1,20 @@
 """A whole split in memory as one array: what the training loop puts on the device."""
 
 import hashlib
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, ArraySource, Source
+from symskip_jax.data.reading import Faults, Reader, why_bad
 from symskip_jax.errors import UserError
 
-MAX_CHUNK = 1000
+log = logging.getLogger(__name__)
+
+MAX_CHUNK = 256
 CHUNK_BYTES = 64 * 2**20
 
 
@@ -41,19 +47,24 @@ class ResidentData:
         )
 
 
-def load_resident(source: Source) -> ResidentData:
-    """Read every image of a source into one contiguous array.
+def load_resident(source: Source, faults: Faults = Faults()) -> ResidentData:
+    """Read every image of a source into one contiguous array, in threads.
+
+    Args:
+        source: of the images.
+        faults: what is done about images that cannot be decoded.
 
     Raises:
-        UserError: there are no images, they differ in size (two are named), or a label is outside
-            the range of class_names.
+        SizesDifferError: two images that differ in size are named.
+        UserError: there are no images, one cannot be read or decoded, or a label is outside the
+            range of class_names.
     """
     if not len(source):
         raise UserError(f"{source.name} has no images")
     if isinstance(source, ArraySource):
         images_nhwc, labels_n = np.ascontiguousarray(source.images_nhwc), source.labels_n
     else:
-        images_nhwc, labels_n = _read_all(source)
+        images_nhwc, labels_n = _read_all(source, Reader(source, None, faults))
     _check_labels(source, labels_n)
     is_labelled = bool((labels_n != UNLABELLED).any())
     return ResidentData(
@@ -64,23 +75,27 @@ def load_resident(source: Source) -> ResidentData:
     )
 
 
-def _read_all(source: Source) -> tuple[np.ndarray, np.ndarray]:
-    first = source[0].image
-    shape = first.shape
-    chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // first.nbytes))
+def _read_all(source: Source, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+    first = reader.read([0])
+    shape = first.images_bhwc.shape[1:]
+    num_threads = os.cpu_count() or 1
+    chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // first.images_bhwc.nbytes // num_threads))
     images_nhwc = np.empty((len(source), *shape), np.uint8)
-    labels_n = np.empty(len(source), np.int64)
-    for start in range(0, len(source), chunk):
+    labels_n = np.empty((len(source), *first.labels_b.shape[1:]), np.int64)
+    skipped: set[int] = set()
+
+    def fill(start: int) -> None:
         indices = range(start, min(start + chunk, len(source)))
-        for index, example in zip(indices, source.__getitems__(indices), strict=True):
-            if example.image.shape != shape:
-                raise UserError(
-                    f"images differ in size and cannot be batched: {source.describe(0)} is "
-                    f"{_size(shape)}, {source.describe(index)} is {_size(example.image.shape)}; "
-                    "resize them all to one size first"
-                )
-            images_nhwc[index] = example.image
-            labels_n[index] = example.label
+        read = reader.read(indices, shape=shape)
+        images_nhwc[start : indices.stop] = read.images_bhwc
+        labels_n[start : indices.stop] = read.labels_b
+        skipped.update(read.bad_b[read.bad_b >= 0].tolist())
+
+    with ThreadPoolExecutor(num_threads) as pool:
+        for _ in pool.map(fill, range(0, len(source), chunk)):
+            pass
+    for number, index in enumerate(sorted(skipped), 1):
+        log.warning("skipped %s (%d so far)", why_bad(source, index), number)
     return images_nhwc, labels_n
 
 
@@ -94,8 +109,3 @@ def _check_labels(source: Source, labels_n: np.ndarray) -> None:
             f"label {labels_n[index]} of {source.describe(index)} is outside the range: "
             f"{num_classes} classes are named, so it must be {expected}"
         )
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    height, width, channels = shape
-    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"

@@ -10,7 +10,7 @@ import optax
 from jax import Array
 
 from symskip_jax import metrics
-from symskip_jax.evaluation.batches import map_images
+from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import Classifier
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Normalization, center_crop
@@ -20,8 +20,7 @@ def classification_evaluator(
     model: Classifier,
     normalization: Normalization,
     crop: tuple[int, int],
-    data: Batch,
-    batch_size: int,
+    parts: Parts,
 ) -> Callable[[Any], dict[str, float]]:
     """Returns a function of a classifier's variables that measures it on labelled data.
 
@@ -29,8 +28,7 @@ def classification_evaluator(
         model: the classifier.
         normalization: of the pixels, as in training.
         crop: (h, w) of the central crop.
-        data: `image` [N, H, W, C] uint8 and `label` [N] int32.
-        batch_size: images at a time; it changes nothing but speed.
+        parts: of the dataset: `image` [B, H, W, C] uint8 and `label` [B] int32.
 
     Returns:
         variables -> `accuracy` (0 to 1), `loss` (cross-entropy, nats) and `count` (images
@@ -45,7 +43,7 @@ def classification_evaluator(
         return {"accuracy": metrics.accuracy(logits, batch["label"]), "loss": losses}
 
     def evaluate(variables: Any) -> dict[str, float]:
-        results = map_images(functools.partial(measure, variables), data, batch_size)
+        results = map_images(functools.partial(measure, variables), parts)
         means = {name: float(np.mean(values, dtype=np.float64)) for name, values in results.items()}
         return {**means, "count": len(results["accuracy"])}
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from symskip_jax import metrics
-from symskip_jax.evaluation.batches import map_images
+from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Corruption, Normalization, center_crop
@@ -39,8 +39,7 @@ def reconstruction_evaluator(
     normalization: Normalization,
     corruption: Corruption,
     crop: tuple[int, int],
-    data: Batch,
-    batch_size: int,
+    parts: Parts,
 ) -> Callable[[Any], dict[str, float]]:
     """Returns a function of an auto-encoder's variables that measures it on images.
 
@@ -49,8 +48,7 @@ def reconstruction_evaluator(
         normalization: of the pixels, as in training.
         corruption: of the input; the same draw for an image at every call.
         crop: (h, w) of the central crop.
-        data: `image` [N, H, W, C] uint8.
-        batch_size: images at a time; it changes nothing but speed.
+        parts: of the dataset: `image` [B, H, W, C] uint8.
 
     Returns:
         variables -> `loss` (mean squared error of normalised pixels), `psnr` and `psnr_identity`
@@ -74,10 +72,8 @@ def reconstruction_evaluator(
             "ssim_identity": metrics.ssim(seen, clean),
         }
 
-    images = {"image": data["image"]}
-
     def evaluate(variables: Any) -> dict[str, float]:
-        results = map_images(functools.partial(measure, variables), images, batch_size)
+        results = map_images(functools.partial(measure, variables), parts)
         means = {name: float(np.mean(values, dtype=np.float64)) for name, values in results.items()}
         return {**means, "count": len(results["psnr"])}
 

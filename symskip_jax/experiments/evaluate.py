@@ -1,5 +1,6 @@
 """`symskip evaluate`: measure a trained network."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from symskip_jax.evaluation.reconstruction import reconstruction_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.finetune import require_labels
-from symskip_jax.experiments.pretrain import write_sheet
+from symskip_jax.experiments.inputs import load_split
+from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.logs import read_metrics
 from symskip_jax.training.workdir import make_workdir, write_json
@@ -83,8 +85,8 @@ def choose_step(workdir: Path, step: str) -> int | None:
 
 def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
     """Returns PSNR and SSIM, and draws a sheet."""
-    test = setup.load_split(config, config.data.test_split)
-    require_channels(restored, test.images_nhwc.shape[3], test.name)
+    test = load_split(config, config.data.test_split)
+    require_channels(restored, test.channels, test.name)
     normalization = Normalization.from_facts(restored.meta["normalization"])
     corruption = setup.make_corruption(config, normalization)
     crop = tuple(config.data.crop)
@@ -97,16 +99,16 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
         normalization,
         corruption,
         crop,
-        test,
+        test.first(SHEET_IMAGES),
     )
-    data, batch = {"image": test.images_nhwc}, config.run.eval_batch_size
-    return reconstruction_evaluator(model, normalization, corruption, crop, data, batch)(variables)
+    parts = functools.partial(test.parts, config.run.eval_batch_size)
+    return reconstruction_evaluator(model, normalization, corruption, crop, parts)(variables)
 
 
 def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
     """Returns the accuracy."""
-    test = setup.load_split(config, config.data.test_split)
-    require_channels(restored, test.images_nhwc.shape[3], test.name)
+    test = load_split(config, config.data.test_split)
+    require_channels(restored, test.channels, test.name)
     theirs = list(require_labels(test))
     if theirs != restored.meta["class_names"]:
         raise UserError(
@@ -122,8 +124,8 @@ def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) ->
             f"connected layers serve only the crop that it was trained on, {own_crop}"
         )
     normalization = Normalization.from_facts(restored.meta["normalization"])
-    data = {"image": test.images_nhwc, "label": test.labels_n}
-    measure = classification_evaluator(model, normalization, crop, data, config.run.eval_batch_size)
+    parts = functools.partial(test.parts, config.run.eval_batch_size)
+    measure = classification_evaluator(model, normalization, crop, parts)
     return measure(setup.variables_of(restored))
 
 

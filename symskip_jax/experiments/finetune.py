@@ -9,19 +9,19 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from symskip_jax.data.resident import ResidentData
 from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.training.checkpoints import Restored, load_variables
-from symskip_jax.training.dispatch import Advance, resident_advance
+from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
-from symskip_jax.transforms import FinetuneTransform, Normalization, measure_normalization
+from symskip_jax.transforms import FinetuneTransform, Normalization
 
 
 def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> TrainState:
@@ -37,15 +37,15 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    everything, test = setup.load_train_and_test(config)
+    everything, test = load_train_and_test(config, config.data.train_split)
     class_names = require_labels(everything)
     require_labels(test)
     train, drawn = draw(config, everything)
     model = setup.make_classifier(config, len(class_names))
-    channels = train.images_nhwc.shape[3]
+    channels = train.channels
     start = None if init is None else load_encoder(init, setup.spec_facts(model.spec), channels)
     normalization = (
-        measure_normalization(everything.images_nhwc)
+        everything.normalization()
         if start is None
         else Normalization.from_facts(start.meta["normalization"])
     )
@@ -55,7 +55,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
             f"finetune.epochs={recipe.epochs}, the epochs in all"
         )
-    steps_per_epoch = setup.check_batches(recipe, "finetune", len(train.labels_n))
+    steps_per_epoch = setup.check_batches(recipe, "finetune", len(train))
     schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
     optimizer = make_adam(recipe, schedule, steps_per_epoch, head_steps)
@@ -65,8 +65,12 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         recipe.corruption_probability,
     )
     mesh = data_mesh()
-    labelled = {"image": train.images_nhwc, "label": train.labels_n}
-    data = jax.device_put(labelled, replicated(mesh))
+    trainer = train.trainer(
+        mesh,
+        batch_size=recipe.batch_size,
+        seed=config.seed,
+        steps_per_dispatch=config.run.steps_per_dispatch,
+    )
 
     def compiled(step: Any) -> Advance:
         bound = functools.partial(
@@ -77,14 +81,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             normalization=normalization,
             accumulate=recipe.accumulate,
         )
-        return resident_advance(
-            bound,
-            mesh,
-            data,
-            batch_size=recipe.batch_size,
-            seed=config.seed,
-            steps_per_dispatch=config.run.steps_per_dispatch,
-        )
+        return trainer(bound)
 
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
@@ -93,8 +90,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         model,
         normalization,
         crop,
-        {"image": test.images_nhwc, "label": test.labels_n},
-        config.run.eval_batch_size,
+        functools.partial(test.parts, config.run.eval_batch_size),
     )
 
     def fresh_state() -> TrainState:
@@ -129,22 +125,26 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     )
 
 
-def require_labels(data: ResidentData) -> tuple[str, ...]:
+def require_labels(data: Input) -> tuple[str, ...]:
     """Returns the classes of labelled data.
 
     Raises:
-        UserError: an image has no label.
+        UserError: an image has no label, or more than one.
     """
-    if data.class_names is None or (data.labels_n < 0).any():
+    kind, class_names = data.source.features.label_kind, data.source.class_names
+    if kind in ("classes", "mask"):
+        has = "several classes an image" if kind == "classes" else "a class for each pixel"
+        raise UserError(f"{data.name} has {has}, and fine-tuning takes one class an image so far")
+    if class_names is None or (data.labels() < 0).any():
         raise UserError(f"{data.name} has images without a label, and every one needs its own here")
-    return data.class_names
+    return class_names
 
 
-def draw(config: ConfigDict, data: ResidentData) -> tuple[ResidentData, str]:
+def draw(config: ConfigDict, data: Input) -> tuple[Input, str]:
     """Returns the labelled images that `config.data` asks for, and a hash of which they are."""
     if config.data.num_labels == 0:
         return data, "all"
-    indices = draw_labelled(data.labels_n, config.data.num_labels, config.data.labels_seed)
+    indices = draw_labelled(data.labels(), config.data.num_labels, config.data.labels_seed)
     return data.take(indices), indices_hash(indices)
 
 

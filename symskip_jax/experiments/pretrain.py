@@ -10,7 +10,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from symskip_jax.analysis.sheets import reconstruction_sheet
-from symskip_jax.data.resident import ResidentData
 from symskip_jax.evaluation.reconstruction import (
     corrupt_for_evaluation,
     reconstruct,
@@ -18,10 +17,10 @@ from symskip_jax.evaluation.reconstruction import (
 )
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.inputs import load_train_and_test
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
-from symskip_jax.training.dispatch import resident_advance
 from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import pretrain_step
@@ -30,7 +29,6 @@ from symskip_jax.transforms import (
     Normalization,
     PretrainTransform,
     center_crop,
-    measure_normalization,
 )
 
 SHEET_IMAGES = 8
@@ -48,11 +46,13 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    train, test = setup.load_train_and_test(config)
-    steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train.labels_n))
-    normalization = measure_normalization(train.images_nhwc)
+    train, test = load_train_and_test(
+        config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
+    )
+    steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train))
+    normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
-    model = setup.make_autoencoder(config, train.images_nhwc.shape[3])
+    model = setup.make_autoencoder(config, train.channels)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
     optimizer = make_adam(config.pretrain, schedule, steps_per_epoch)
     step = functools.partial(
@@ -64,30 +64,28 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         accumulate=config.pretrain.accumulate,
     )
     mesh = data_mesh()
-    advance = resident_advance(
-        step,
+    advance = train.trainer(
         mesh,
-        {"image": train.images_nhwc, "label": train.labels_n},
         batch_size=config.pretrain.batch_size,
         seed=config.seed,
         steps_per_dispatch=config.run.steps_per_dispatch,
-    )
+    )(step)
     crop = tuple(config.data.crop)
     measure = reconstruction_evaluator(
         model,
         normalization,
         corruption,
         crop,
-        {"image": test.images_nhwc},
-        config.run.eval_batch_size,
+        functools.partial(test.parts, config.run.eval_batch_size),
     )
+    shown = test.first(SHEET_IMAGES)
 
     def evaluate(state: TrainState) -> dict[str, float]:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
-        write_sheet(path, model, state.variables, normalization, corruption, crop, test)
+        write_sheet(path, model, state.variables, normalization, corruption, crop, shown)
         return measure(state.variables)
 
-    shape = (*crop, train.images_nhwc.shape[3])
+    shape = (*crop, train.channels)
     return run_training(
         workdir=workdir,
         config=config,
@@ -121,10 +119,10 @@ def write_sheet(
     normalization: Normalization,
     corruption: Corruption,
     crop: tuple[int, int],
-    data: ResidentData,
+    images_nhwc: np.ndarray,
 ) -> None:
-    """Draws the first images of a dataset: clean, corrupted, reconstructed."""
-    clean = center_crop(jnp.asarray(data.images_nhwc[:SHEET_IMAGES]), crop).astype(jnp.float32)
+    """Draws uint8 images [n, H, W, C] of a dataset: clean, corrupted, reconstructed."""
+    clean = center_crop(jnp.asarray(images_nhwc), crop).astype(jnp.float32)
     corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
     rebuilt = reconstruct(model, variables, normalization, corrupted)
     seen = jnp.clip(corrupted, 0, 255)

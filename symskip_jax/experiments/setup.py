@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from symskip_jax.data.resident import ResidentData, load_resident
-from symskip_jax.data.sources import open_source
 from symskip_jax.errors import UserError
 from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network_2, network_3
 from symskip_jax.training.checkpoints import Restored
@@ -40,44 +38,6 @@ def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
     return Classifier(
         make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype)
     )
-
-
-def load_split(config: ConfigDict, split: str) -> ResidentData:
-    """Reads `config.data.name` into memory.
-
-    Args:
-        config: the whole configuration.
-        split: the dataset's name for it.
-
-    Raises:
-        UserError: the data is missing or broken, or smaller than the crop.
-    """
-    data = load_resident(open_source(config.data.name, split, config.data.data_dir or None))
-    height, width = data.images_nhwc.shape[1:3]
-    crop_h, crop_w = config.data.crop
-    if not (1 <= crop_h <= height and 1 <= crop_w <= width):
-        raise UserError(
-            f"config key data.crop={(crop_h, crop_w)} does not fit images of {height}x{width} "
-            f"(height x width) from {data.name}; choose 1 to {height} and 1 to {width}"
-        )
-    return data
-
-
-def load_train_and_test(config: ConfigDict) -> tuple[ResidentData, ResidentData]:
-    """Reads both splits of `config.data`.
-
-    Raises:
-        UserError: as `load_split`, or their channels differ.
-    """
-    train = load_split(config, config.data.train_split)
-    test = load_split(config, config.data.test_split)
-    channels = train.images_nhwc.shape[3], test.images_nhwc.shape[3]
-    if channels[0] != channels[1]:
-        raise UserError(
-            f"{train.name} has {channels[0]} channels and {test.name} {channels[1]}; "
-            "make them all grey or all colour"
-        )
-    return train, test
 
 
 def make_augmentation(config: ConfigDict) -> Augmentation:

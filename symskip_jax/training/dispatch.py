@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding
 
+from symskip_jax.data.order import epoch_order
 from symskip_jax.training.mesh import Step, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
@@ -19,11 +20,6 @@ Advance = Callable[[TrainState, int, int], tuple[TrainState, dict[str, np.ndarra
 Take = Callable[[TrainState, Batch, Array], tuple[TrainState, Metrics]]
 # (state, data, order of the epoch, number of steps n) -> (state, metrics of each step [n, ...])
 Run = Callable[[TrainState, Batch, Array, int], tuple[TrainState, dict[str, np.ndarray]]]
-
-
-def epoch_order(seed: int, epoch: int, count: int) -> Array:
-    """Returns the order [count] in which an epoch visits the images; int32."""
-    return jax.random.permutation(jax.random.fold_in(jax.random.key(seed), epoch), count)
 
 
 def resident_advance(
@@ -56,7 +52,9 @@ def resident_advance(
     steps_per_epoch = count // batch_size
     whole = replicated(mesh)
     data = jax.device_put(dict(data), whole)
-    order_of = jax.jit(functools.partial(epoch_order, seed, count=count), out_shardings=whole)
+    order_of = jax.jit(
+        functools.partial(epoch_order, seed, count=count, xp=jnp), out_shardings=whole
+    )
     take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     if mesh.devices.flat[0].platform == "cpu":
@@ -68,7 +66,8 @@ def resident_advance(
         state: TrainState, first_step: int, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
         epoch = jax.device_put(np.int32(first_step // steps_per_epoch), whole)
-        return run(state, data, order_of(epoch), n)
+        with jax.transfer_guard("disallow"):
+            return run(state, data, order_of(epoch), n)
 
     return advance
 
@@ -96,8 +95,7 @@ def one_by_one(take: Take, whole: NamedSharding) -> Run:
         for _ in range(n):
             state, measured = compiled(state, data, order)
             rows.append(measured)
-        fetched = jax.device_get(rows)
-        return state, {k: np.array([row[k] for row in fetched]) for k in fetched[0]}
+        return state, fetched(rows)
 
     return run
 
@@ -122,6 +120,12 @@ def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
         state: TrainState, data: Batch, order: Array, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
         state, measured = compiled(state, data, order, jax.device_put(np.int32(n), whole))
-        return state, {k: np.asarray(v)[:n] for k, v in measured.items()}
+        return state, {k: v[:n] for k, v in jax.device_get(measured).items()}
 
     return run
+
+
+def fetched(rows: list[Metrics]) -> dict[str, np.ndarray]:
+    """Returns the metrics of n steps on the host, [n, ...] by name."""
+    fetched = jax.device_get(rows)
+    return {name: np.array([row[name] for row in fetched]) for name in fetched[0]}

@@ -8,8 +8,9 @@ from typing import Any
 
 from symskip_jax.errors import UserError
 
-# Where the data lies may change between two starts of one run; what it holds is checked apart.
-_MAY_DIFFER = {"config.data.data_dir"}
+# May change between two starts of one run: where the data lies (what it holds is checked apart) and
+# how fast and how stubbornly it is read.
+_MAY_DIFFER = {f"config.data.{name}" for name in ("data_dir", "threads", "workers", "read_retries")}
 
 
 def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:

@@ -1,0 +1,31 @@
+"""A pass over a dataset in batches of one size, in which every image counts once."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Part(NamedTuple):
+    """A batch of a pass in order.
+
+    batch: arrays [B, ...] by name, `image` and `label`.
+    indices_b: integer [B], which images they are.
+    mask_b: bool [B]; False for what only fills up the batch, and for images that were skipped.
+    """
+
+    batch: Mapping[str, Any]
+    indices_b: np.ndarray
+    mask_b: np.ndarray
+
+
+def parts_of(data: Mapping[str, Any], batch_size: int) -> Iterator[Part]:
+    """Cut arrays [N, ...] by name, on the device or the host, into parts.
+
+    The last one is filled up with copies of the last image.
+    """
+    count = len(next(iter(data.values())))
+    for start in range(0, count, batch_size):
+        places = np.arange(start, start + batch_size)
+        indices = np.minimum(places, count - 1)
+        yield Part({name: x[indices] for name, x in data.items()}, indices, places < count)

@@ -1,0 +1,176 @@
+"""Reads and decodes images by index, and deals with those that cannot be."""
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, TypeVar
+
+import numpy as np
+
+from symskip_jax.data.base import UNLABELLED, Source, Stored
+from symskip_jax.data.decode import decode_image
+from symskip_jax.data.views import View
+from symskip_jax.errors import BadImageError, ReadFailedError, UserError
+
+MAX_REPLACEMENTS = 100
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0  # seconds
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Faults:
+    """What is done about what cannot be read.
+
+    Attributes:
+        bad_image: "fail" ends the run with the name of the image; "skip" takes the next image of
+            the source in its place, which is counted.
+        read_retries: how often a read that failed is tried again, after a pause that doubles.
+    """
+
+    bad_image: Literal["fail", "skip"] = "fail"
+    read_retries: int = 3
+
+
+class SizesDifferError(UserError):
+    """Images that are shown whole are not all of one size."""
+
+
+class Images(NamedTuple):
+    """Decoded images.
+
+    images_bhwc: uint8 [B, h, w, C].
+    labels_b: int32 [B], or int8 [B, number of classes] where an image has several classes.
+    bad_b: int64 [B], the index of the image that could not be decoded and was replaced; -1 where
+        all was well.
+    """
+
+    images_bhwc: np.ndarray
+    labels_b: np.ndarray
+    bad_b: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """Reads images of one size out of a source.
+
+    Attributes:
+        source: of the images.
+        view: what is shown of each; None where they all have one size and are shown whole.
+        faults: what is done about what cannot be read.
+    """
+
+    source: Source
+    view: View | None
+    faults: Faults
+
+    def read(
+        self,
+        indices: Sequence[int],
+        randoms: Sequence[np.random.Generator] | None = None,
+        shape: tuple[int, ...] | None = None,
+    ) -> Images:
+        """Read images at indices, showing random windows where there are generators, else central.
+
+        Args:
+            indices: of the images in the source.
+            randoms: decide the windows, one for each image.
+            shape: [H, W, C] that images shown whole must have; None for that of the first.
+
+        Raises:
+            SizesDifferError: images are shown whole, and differ in size.
+            BadImageError: one cannot be decoded, and bad images are fatal or too many.
+            ReadFailedError: reading failed again and again.
+        """
+        stored = self._retrying(lambda: self.source.stored_many(indices))
+        images, labels, bad = [], [], []
+        for position, (index, it) in enumerate(zip(indices, stored, strict=True)):
+            random = randoms[position] if randoms else None
+            try:
+                image, was_bad = self._show(index, it, random), -1
+            except BadImageError:
+                if self.faults.bad_image == "fail":
+                    raise
+                image, it = self._replacement(index, random)
+                was_bad = index
+            images.append(image)
+            labels.append(self._label(it))
+            bad.append(was_bad)
+        dtype = np.int8 if self.source.features.label_kind == "classes" else np.int32
+        return Images(self._stack(indices, images, shape), np.array(labels, dtype), np.array(bad))
+
+    def _show(self, index: int, stored: Stored, random: np.random.Generator | None) -> np.ndarray:
+        channels = self.source.features.image_shape[2]
+        try:
+            if self.view is not None and random is not None:
+                return self.view.random(stored.image, channels, random)
+            if self.view is not None:
+                return self.view.central(stored.image, channels)
+            if isinstance(stored.image, bytes):
+                return decode_image(stored.image, channels)
+            return stored.image
+        except BadImageError as error:
+            raise BadImageError(f"{self.source.describe(index)} {error}") from error
+
+    def _replacement(
+        self, index: int, random: np.random.Generator | None
+    ) -> tuple[np.ndarray, Stored]:
+        for further in range(1, MAX_REPLACEMENTS + 1):
+            other = (index + further) % len(self.source)
+            stored = self._retrying(lambda other=other: self.source.stored(other))
+            try:
+                return self._show(other, stored, random), stored
+            except BadImageError:
+                continue
+        raise UserError(
+            f"{self.source.describe(index)} and the {MAX_REPLACEMENTS} images behind it cannot be "
+            "decoded: `symskip data check` lists what is broken"
+        )
+
+    def _retrying(self, read: Callable[[], T]) -> T:
+        pause = FIRST_PAUSE
+        for retries_left in reversed(range(self.faults.read_retries + 1)):
+            try:
+                return read()
+            except ReadFailedError as error:
+                if not retries_left:
+                    tries = self.faults.read_retries + 1
+                    raise ReadFailedError(f"{error} (tried {tries} times)") from error
+                log.warning("%s; trying again in %.1f s", error, pause)
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+        raise AssertionError("the last try returns or raises")
+
+    def _label(self, stored: Stored) -> int | np.ndarray:
+        # Masks do not stack, as every image has its own size.
+        return UNLABELLED if self.source.features.label_kind == "mask" else stored.label
+
+    def _stack(
+        self, indices: Sequence[int], images: list[np.ndarray], shape: tuple[int, ...] | None
+    ) -> np.ndarray:
+        shape = shape or images[0].shape
+        for index, image in zip(indices, images, strict=True):
+            if image.shape != shape:
+                raise SizesDifferError(
+                    f"images differ in size and cannot be shown whole: "
+                    f"{self.source.describe(index)} is {_words(image.shape)}, others are "
+                    f"{_words(shape)}; set data.input=streamed, or resize them to one size"
+                )
+        return np.stack(images)
+
+
+def why_bad(source: Source, index: int) -> str:
+    """Say in one line which image cannot be decoded, and why."""
+    try:
+        source[index]
+    except BadImageError as error:
+        return str(error)
+    return f"{source.describe(index)} could not be decoded"
+
+
+def _words(shape: tuple[int, ...]) -> str:
+    height, width, channels = shape
+    return f"{width}x{height} with {channels} channel{'s' if channels > 1 else ''}"

@@ -1,0 +1,128 @@
+"""Crops of one size out of images of any size, cut while they are decoded."""
+
+import dataclasses
+import math
+from typing import Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from symskip_jax.data.decode import decode_image, image_size
+
+# Of what a random-resized view shows in tests: the usual 224 of 256 pixels.
+CENTRAL_SHARE = 224 / 256
+
+
+class Window(NamedTuple):
+    """A rectangle of an image, in its own pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What is shown of an image: a window of it, resized to `crop`.
+
+    Attributes:
+        crop: (h, w) in pixels of what comes out.
+        kind: "crop" takes a window of `crop` out of the image once its shorter side is `resize`
+            (section 4 crops so). "random_resized" takes a window of a random share of its area.
+        resize: pixels; 0 leaves images as they are, but for those smaller than the crop, which are
+            enlarged until it fits.
+        min_area: smallest share of the image's area that a "random_resized" window has.
+    """
+
+    crop: tuple[int, int]
+    kind: Literal["crop", "random_resized"] = "crop"
+    resize: int = 0
+    min_area: float = 0.25
+
+    def random_window(self, height: int, width: int, random: np.random.Generator) -> Window:
+        """Choose what to show of an image [height, width] in training."""
+        if self.kind == "random_resized":
+            share = random.uniform(self.min_area, 1)
+            # Aspects as in Szegedy et al.: 3:4 to 4:3, times that of the crop.
+            stretch = math.exp(random.uniform(-1, 1) * math.log(4 / 3) / 2)
+            largest_h, largest_w = self._fitting(height, width)
+            scale = math.sqrt(share * height * width / (largest_h * largest_w))
+            window_h = _whole(largest_h * scale / stretch, height)
+            window_w = _whole(largest_w * scale * stretch, width)
+        else:
+            window_h, window_w = self._resized(height, width)
+        top = int(random.integers(height - window_h + 1))
+        left = int(random.integers(width - window_w + 1))
+        return Window(top, left, window_h, window_w)
+
+    def central_window(self, height: int, width: int) -> Window:
+        """Choose what to show of an image [height, width] in tests: the middle of it."""
+        if self.kind == "random_resized" and not self.resize:
+            window_h, window_w = (
+                _whole(side * CENTRAL_SHARE, side) for side in self._fitting(height, width)
+            )
+        else:
+            window_h, window_w = self._resized(height, width)
+        return Window((height - window_h) // 2, (width - window_w) // 2, window_h, window_w)
+
+    def random(
+        self, image: bytes | np.ndarray, channels: int, random: np.random.Generator
+    ) -> np.ndarray:
+        """Show a random window of an image.
+
+        Args:
+            image: bytes of a file, or uint8 [H, W, channels].
+            channels: 1 or 3.
+            random: decides which.
+
+        Returns:
+            uint8 [h, w, channels].
+
+        Raises:
+            BadImageError: the file cannot be decoded.
+        """
+        return self._cut(image, channels, self.random_window(*_size(image), random))
+
+    def central(self, image: bytes | np.ndarray, channels: int) -> np.ndarray:
+        """Show the middle of an image: uint8 [h, w, channels]; otherwise as `random`."""
+        return self._cut(image, channels, self.central_window(*_size(image)))
+
+    def _fitting(self, height: int, width: int) -> tuple[float, float]:
+        """The largest window that has the aspect of the crop."""
+        scale = min(height / self.crop[0], width / self.crop[1])
+        return self.crop[0] * scale, self.crop[1] * scale
+
+    def _resized(self, height: int, width: int) -> tuple[int, int]:
+        """The window that `crop` covers once the image has been resized."""
+        scale = self.resize / min(height, width) if self.resize else 1.0
+        scale = max(scale, self.crop[0] / height, self.crop[1] / width)
+        return _whole(self.crop[0] / scale, height), _whole(self.crop[1] / scale, width)
+
+    def _cut(self, image: bytes | np.ndarray, channels: int, window: Window) -> np.ndarray:
+        top, left, height, width = window
+        if isinstance(image, bytes):
+            # A large JPEG is decoded at a half, a quarter or an eighth where that is fine enough.
+            shrink = min(height // self.crop[0], width // self.crop[1])
+            reduction = next(r for r in (8, 4, 2, 1) if r <= max(shrink, 1))
+            image = decode_image(image, channels, reduction)
+            if reduction > 1:
+                top, left = top // reduction, left // reduction
+                height, width = height // reduction, width // reduction
+        shown = image[top : top + height, left : left + width]
+        if shown.shape[:2] == self.crop:
+            return np.ascontiguousarray(shown)
+        shrinks = shown.shape[0] > self.crop[0] or shown.shape[1] > self.crop[1]
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        resized = cv2.resize(shown, self.crop[::-1], interpolation=method)
+        return resized.reshape(*self.crop, channels)
+
+
+def _size(image: bytes | np.ndarray) -> tuple[int, int]:
+    if isinstance(image, bytes):
+        return image_size(image)
+    return image.shape[0], image.shape[1]
+
+
+def _whole(side: float, largest: float) -> int:
+    return min(max(round(side), 1), int(largest))

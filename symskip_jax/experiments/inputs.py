@@ -1,0 +1,247 @@
+"""From a configuration to images: which source, shown how, on the device or streamed to it."""
+
+import dataclasses
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from symskip_jax.data.base import Source
+from symskip_jax.data.parts import Part, parts_of
+from symskip_jax.data.reading import Faults, SizesDifferError
+from symskip_jax.data.resident import ResidentData, load_resident
+from symskip_jax.data.sources import open_source
+from symskip_jax.data.stream import Parallel, Shard, Stream, pass_over
+from symskip_jax.data.subset import Subset
+from symskip_jax.data.views import View
+from symskip_jax.errors import UserError
+from symskip_jax.training.dispatch import Advance, resident_advance
+from symskip_jax.training.feed import Feed, streamed_advance
+from symskip_jax.training.mesh import Step, replicated
+from symskip_jax.transforms import Normalization, measure_normalization
+
+# Of the device's memory, or the machine's where there is no other, for the images of one split.
+RESIDENT_SHARE = 0.25
+PROBED_IMAGES = 16
+NORMALIZATION_IMAGES = 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Input:
+    """One split, ready to be trained or measured on.
+
+    Attributes:
+        source: of the images.
+        resident: all of them in memory; None where they are streamed.
+        view: what is shown of a streamed image; None where all have one size and are shown whole,
+            as resident ones are: the device crops them.
+        parallel: how they are streamed.
+        faults: what is done about images that cannot be read.
+    """
+
+    source: Source
+    resident: ResidentData | None
+    view: View | None
+    parallel: Parallel
+    faults: Faults
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.source.name
+
+    @property
+    def channels(self) -> int:
+        """1 or 3."""
+        return self.source.features.image_shape[2]
+
+    def labels(self) -> np.ndarray:
+        """Returns the classes, int32 [N], -1 where an image has none."""
+        return self.source.labels() if self.resident is None else self.resident.labels_n
+
+    def take(self, indices: np.ndarray) -> "Input":
+        """Returns the images at these indices, in their order."""
+        resident = None if self.resident is None else self.resident.take(indices)
+        return dataclasses.replace(self, source=Subset(self.source, indices), resident=resident)
+
+    def fingerprint(self) -> str:
+        """Returns 16 hexadecimal digits that change when the images do."""
+        if self.resident is not None:
+            return self.resident.fingerprint()
+        return self.source.fingerprint()
+
+    def normalization(self) -> Normalization:
+        """Measures the channels: of all images that are resident, of a sample of streamed ones."""
+        if self.resident is not None:
+            return measure_normalization(self.resident.images_nhwc)
+        count = min(len(self), NORMALIZATION_IMAGES)
+        sample = self.take(np.linspace(0, len(self) - 1, count).astype(int))
+        shown = [part.batch["image"][part.mask_b] for part in sample.parts(min(count, 64))]
+        return measure_normalization(np.concatenate(shown))
+
+    def parts(self, batch_size: int) -> Iterator[Part]:
+        """Returns a pass over the images in order, each shown once, by its centre."""
+        if self.resident is None:
+            return pass_over(
+                self.source,
+                self.view,
+                batch_size=batch_size,
+                parallel=self.parallel,
+                faults=self.faults,
+            )
+        return parts_of(
+            {"image": self.resident.images_nhwc, "label": self.resident.labels_n}, batch_size
+        )
+
+    def first(self, count: int) -> np.ndarray:
+        """Returns the first images, uint8 [n, H, W, C]."""
+        some = self.take(np.arange(min(count, len(self))))
+        part = next(iter(some.parts(len(some))))
+        return part.batch["image"][part.mask_b]
+
+    def trainer(
+        self, mesh: Mesh, *, batch_size: int, seed: int, steps_per_dispatch: int
+    ) -> Callable[[Step], Advance]:
+        """Returns what compiles a step into one that draws its batches from these images.
+
+        Args:
+            mesh: devices; the batch is split over them.
+            batch_size: images a step.
+            seed: of the order and of windows.
+            steps_per_dispatch: most steps that are asked for at once.
+        """
+        if self.resident is not None:
+            arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
+            data = jax.device_put(arrays, replicated(mesh))
+            return lambda step: resident_advance(
+                step,
+                mesh,
+                data,
+                batch_size=batch_size,
+                seed=seed,
+                steps_per_dispatch=steps_per_dispatch,
+            )
+        stream = Stream(
+            self.source,
+            self.view,
+            batch_size=batch_size,
+            seed=seed,
+            shard=Shard(jax.process_index(), jax.process_count()),
+            parallel=self.parallel,
+            faults=self.faults,
+        )
+        feed = Feed(stream, mesh)
+        return lambda step: streamed_advance(step, mesh, feed)
+
+
+def load_split(config: ConfigDict, split: str, name: str = "") -> Input:
+    """Opens a split of `config.data`, and reads it into memory where it fits.
+
+    Args:
+        config: the whole configuration.
+        split: the dataset's name for it.
+        name: of the dataset; "" for `config.data.name`.
+
+    Raises:
+        UserError: the data is missing or broken, or smaller than the crop.
+    """
+    data = config.data
+    source = open_source(name or data.name, split, data.data_dir or None)
+    if not len(source):
+        raise UserError(f"{source.name} has no images")
+    faults = Faults(data.bad_image, data.read_retries)
+    parallel = Parallel(data.threads or os.cpu_count() or 1, data.workers)
+    resident = _read_if_it_fits(config, source, faults)
+    shape = source.features.fixed_shape if resident is None else resident.images_nhwc.shape[1:]
+    view = None
+    if shape is None or not _shows_whole(config):
+        view = View(tuple(data.crop), data.view, data.resize, data.min_area)
+    else:
+        _check_crop(tuple(data.crop), shape, source.name)
+    how = "streamed" if resident is None else f"resident, {resident.images_nhwc.nbytes:,} bytes"
+    log.info("%s: %s images, %s (data.input=%s)", source.name, f"{len(source):,}", how, data.input)
+    return Input(source, resident, view, parallel, faults)
+
+
+def load_train_and_test(
+    config: ConfigDict, train_split: str, train_name: str = ""
+) -> tuple[Input, Input]:
+    """Opens what is trained on and `config.data.test_split`.
+
+    Raises:
+        UserError: as `load_split`, or their channels differ.
+    """
+    train = load_split(config, train_split, train_name)
+    test = load_split(config, config.data.test_split)
+    if train.channels != test.channels:
+        raise UserError(
+            f"{train.name} has {train.channels} channels and {test.name} {test.channels}; "
+            "make them all grey or all colour"
+        )
+    return train, test
+
+
+def _read_if_it_fits(config: ConfigDict, source: Source, faults: Faults) -> ResidentData | None:
+    if config.data.input == "streamed":
+        return None
+    if config.data.input == "resident":
+        if not _shows_whole(config):
+            raise UserError(
+                "config key data.input='resident' shows images whole to the device, and "
+                "data.view or data.resize asks for windows: use 'streamed' or 'auto'"
+            )
+        return load_resident(source, faults)
+    if not _shows_whole(config) or (num_bytes := _probe_bytes(source)) is None:
+        return None
+    limit = RESIDENT_SHARE * _memory_bytes()
+    if num_bytes > limit:
+        return None
+    try:
+        return load_resident(source, faults)
+    except SizesDifferError:
+        return None
+
+
+def _shows_whole(config: ConfigDict) -> bool:
+    return config.data.view == "crop" and not config.data.resize
+
+
+def _probe_bytes(source: Source) -> int | None:
+    """Returns how large the decoded images are if those looked at are all of one size."""
+    shape = source.features.fixed_shape
+    if shape is None:
+        places = sorted({*np.linspace(0, len(source) - 1, PROBED_IMAGES).astype(int).tolist()})
+        shapes = set()
+        for index in places:
+            # What is broken is dealt with where it is read in earnest.
+            with suppress(UserError):
+                shapes.add(source[index].image.shape)
+        if len(shapes) != 1:
+            return None
+        (shape,) = shapes
+    return len(source) * math.prod(shape)
+
+
+def _memory_bytes() -> int:
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _check_crop(crop: tuple[int, int], shape: tuple[int, ...], name: str) -> None:
+    height, width = shape[:2]
+    if not (1 <= crop[0] <= height and 1 <= crop[1] <= width):
+        raise UserError(
+            f"config key data.crop={crop} does not fit images of {height}x{width} "
+            f"(height x width) from {name}; choose 1 to {height} and 1 to {width}"
+        )

@@ -1,0 +1,84 @@
+"""Runs steps over a dataset that is streamed to the devices, a few batches ahead."""
+
+from collections import deque
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from symskip_jax.data.stream import Stream
+from symskip_jax.training.dispatch import Advance, fetched
+from symskip_jax.training.mesh import Step, jit_step, split_over_devices
+from symskip_jax.training.state import TrainState
+from symskip_jax.training.steps import Batch
+
+
+class Feed:
+    """Streamed batches on their way to the devices, some steps ahead."""
+
+    def __init__(self, stream: Stream, mesh: Mesh, ahead: int = 2):
+        """Describes the feed; nothing is read yet.
+
+        Args:
+            stream: of this process's part of each batch.
+            mesh: devices, over which a batch is split.
+            ahead: batches that are on the devices before they are asked for.
+        """
+        self._stream = stream
+        self._split = split_over_devices(mesh)
+        self._ahead = ahead
+        self._close()
+
+    def batch_of(self, step: int) -> Batch:
+        """Gives the batch of a step; fast if the one asked for before was that of the step before.
+
+        Raises:
+            UserError: an image cannot be decoded or read; a worker died.
+        """
+        if step != self._next_step:
+            self._close()
+            self._batches = self._stream.batches(step)
+            self._next_step = step
+        while len(self._waiting) <= self._ahead:
+            self._waiting.append(self._put(next(self._batches)))
+        self._next_step += 1
+        return self._waiting.popleft()
+
+    def _put(self, batch: dict[str, np.ndarray]) -> Batch:
+        return {
+            name: jax.make_array_from_process_local_data(self._split, values)
+            for name, values in batch.items()
+        }
+
+    def _close(self) -> None:
+        self._batches: Iterator[dict[str, np.ndarray]] = iter(())
+        self._waiting: deque[Batch] = deque()
+        self._next_step = -1
+
+
+def streamed_advance(step: Step, mesh: Mesh, feed: Feed) -> Advance:
+    """Compiles a step that takes its batches from a feed, one a dispatch.
+
+    Args:
+        step: pretrain_step, finetune_step or head_step with everything static bound.
+        mesh: devices; the state is replicated, the batch is split.
+        feed: of the batches; several steps may share it.
+
+    Returns:
+        A function that takes n steps. The state is donated: do not use it again.
+    """
+    compiled = jit_step(step, mesh)
+
+    def advance(
+        state: TrainState, first_step: int, n: int
+    ) -> tuple[TrainState, dict[str, np.ndarray]]:
+        rows = []
+        for k in range(first_step, first_step + n):
+            batch = feed.batch_of(k)
+            with jax.transfer_guard("disallow"):
+                state, measured = compiled(state, batch)
+            rows.append(measured)
+        return state, fetched(rows)
+
+    return advance
