@@ -1,19 +1,21 @@
 """TFDS datasets made readable: prepared, or converted from TFRecord. Needs TensorFlow."""
 
 import json
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
-from symskip_jax.data.archives.writer import write_records
+from symskip_jax.data.archives.writer import Shard
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
 from symskip_jax.data.staging import staged
 from symskip_jax.data.tfds_source import ARRAY_RECORD, NAME
 from symskip_jax.errors import UserError
+
+INFO_FILE = "dataset_info.json"
 
 
 def prepare(name: str, data_dir: str | None = None) -> tuple[Path, str]:
@@ -64,19 +66,56 @@ def convert(prepared: Prepared) -> None:
         UserError: a file is damaged, or the disk is full; then all is as before.
     """
     if prepared.file_format != "tfrecord":
-        raise UserError(f"{prepared.full_name} is {prepared.file_format}: only tfrecord converts")
-    info_file = prepared.path / "dataset_info.json"
-    with _explained(f"{prepared.full_name} in {prepared.path}"):
-        builder: Any = tfds.builder_from_directory(prepared.path)
+        raise UserError(
+            f"{prepared.full_name} in {prepared.path} is {prepared.file_format}, and only tfrecord "
+            "can be converted: remove it and prepare it again"
+        )
+    with _explained(prepared.full_name, f"copy or prepare {prepared.path} again"):
+        info: Any = tfds.builder_from_directory(prepared.path).info
+        splits = {name: (it.filepaths, it.shard_lengths) for name, it in info.splits.items()}
     with staged(prepared.path / ARRAY_RECORD) as folder:
-        info = json.loads(info_file.read_text())
-        for split in info["splits"]:
-            files = [Path(it) for it in builder.info.splits[split["name"]].filepaths]
-            lengths = list(map(int, split["shardLengths"]))
-            for number, (file, length) in enumerate(zip(files, lengths, strict=True)):
-                _convert_file(file, length, folder)
-        ...
+        for split, (files, lengths) in splits.items():
+            for file, length in zip(files, lengths, strict=True):
+                # A shard of the one becomes a shard of the other: TFDS has one list of lengths.
+                name = Path(file).name.replace(f"{split}.tfrecord", f"{split}.{ARRAY_RECORD}")
+                with Shard(folder / name) as shard:
+                    for record in _read_shard(Path(file), length):
+                        shard.write(record)
+        description = json.loads((prepared.path / INFO_FILE).read_text())
+        description["alternativeFileFormats"] = [ARRAY_RECORD]
+        (folder / INFO_FILE).write_text(json.dumps(description, indent=2))
+        files = sorted(folder.iterdir(), key=lambda it: it.name == INFO_FILE)
+        for file in files:  # the description last: until then nobody looks at the others
+            file.replace(prepared.path / file.name)
+
+
+def _read_shard(file: Path, length: int) -> Iterator[bytes]:
+    import tensorflow  # pyright: ignore[reportMissingModuleSource]  # an extra
+
+    tf: Any = tensorflow
+    count = 0
+    with _explained(str(file), "copy or prepare it again"):
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            yield record
+            count += 1
+    if count != length:
+        raise UserError(f"{file} has {count} of {length} records: copy or prepare it again")
 
 
 def _download(name: str, data_dir: Path) -> Path:
-    ...
+    with _explained(f"tfds:{name}", "the line says what TFDS met"):
+        builder: Any = tfds.builder(name, data_dir=str(data_dir), file_format=ARRAY_RECORD)
+        builder.download_and_prepare()
+    return Path(builder.data_path)
+
+
+@contextmanager
+def _explained(what: str, mend: str) -> Iterator[None]:
+    """Answer whatever TFDS and TensorFlow raise, which have no common class for it."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split())[:400] or type(error).__name__
+        raise UserError(f"{what} cannot be prepared: {mend} ({reason})") from error

@@ -22,7 +22,8 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
     Args:
         name: `digits`, `tfds:NAME[/CONFIG][:VERSION]`, `folder:PATH` or `npz:PATH`.
         split: "train" or "test"; of a TFDS dataset any split that TFDS understands, such as
-            "train[:80%]".
+            "train[:80%]", and the subsets of `symskip_jax.data.named_subsets`, such as "fold_0" of
+            stl10.
         data_dir: where TFDS datasets are prepared; None is TFDS's own default, the environment
             variable TFDS_DATA_DIR or else ~/tensorflow_datasets. The others do not use it.
 
@@ -36,9 +37,9 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
 
         return open_digits(split)
     if scheme == "tfds" and rest:
-        from symskip_jax.data.tfds_source import TfdsSource
+        from symskip_jax.data.tfds_source import open_tfds
 
-        return TfdsSource(rest, split, data_dir)
+        return open_tfds(rest, split, data_dir)
     if scheme == "folder" and rest:
         from symskip_jax.data.folder import FolderSource
 

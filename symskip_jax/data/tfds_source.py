@@ -1,6 +1,5 @@
 """TensorFlow Datasets prepared as ArrayRecord, read without TensorFlow."""
 
-import logging
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -15,20 +14,33 @@ import tensorflow_datasets as tfds
 from symskip_jax.data.archives.known import KNOWN
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
-from symskip_jax.data.subsets import find_subset, subset_names
+from symskip_jax.data.named_subsets import find_subset, kept_labels, subset_names
+from symskip_jax.data.subset import Subset
 from symskip_jax.errors import UserError
 
-LOG = logging.getLogger(__name__)
 ARRAY_RECORD = "array_record"
-SCAN_CHUNK = 1000
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
+
+
+def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
+    """Open a split of a prepared dataset, or one of its named subsets, such as "fold_0" of STL-10.
+
+    Raises:
+        UserError: as `TfdsSource`, or this copy of the data does not have the subset.
+    """
+    prepared = find_dataset(name, resolve_data_dir(data_dir))
+    subset = find_subset(prepared, split, lambda whole: TfdsSource(name, whole, data_dir))
+    if subset is None:
+        return TfdsSource(name, split, data_dir)
+    source = Subset(TfdsSource(name, subset.split, data_dir), subset.indices)
+    source.name = f"tfds:{name} {split}"
+    return source
 
 
 class TfdsSource(Source):
     """A split of a prepared dataset that has an `image` and, perhaps, a `label`.
 
-    Nothing is ever downloaded. Without a version the newest one prepared is read. A split is also
-    one of the subsets that `symskip_jax.data.subsets` knows, such as "fold_0" of STL-10.
+    Nothing is ever downloaded. Without a version the newest one prepared is read.
 
     Raises:
         UserError: the dataset is unknown, not prepared, not prepared as ArrayRecord or not whole;
@@ -38,11 +50,13 @@ class TfdsSource(Source):
 
     def __init__(self, name: str, split: str, data_dir: str | None = None):
         self.name = f"tfds:{name} {split}"
-        self._prepared = _find(name, resolve_data_dir(data_dir))
+        self._split = split
+        self._prepared = find_dataset(name, resolve_data_dir(data_dir))
         with _expecting_whole(self._prepared):
-            builder: Any = tfds.builder_from_directory(self._prepared.path, ARRAY_RECORD)
+            builder: Any = tfds.builder_from_directory(self._prepared.path)
             features: dict[str, Any] = dict(builder.info.features.items())
         _check_image(features, f"tfds:{name}")
+        self._records = _open_split(builder, split, f"tfds:{name}", self._prepared)
         label: Any = features.get("label")
         class_names = (
             tuple(label.names or ()) if isinstance(label, tfds.features.ClassLabel) else ()
@@ -50,17 +64,8 @@ class TfdsSource(Source):
         kind = "class" if class_names else "none"
         self.features = Features(tuple(features["image"].shape), kind, class_names or None)
 
-        def open_split(split: str) -> Any:
-            return _open_split(builder, split, f"tfds:{name}", self._prepared)
-
-        subset = find_subset(
-            self._prepared, split, self.class_names, lambda whole: self._scan(open_split(whole))
-        )
-        self._records = open_split(subset.split if subset else split)
-        self._indices = subset.indices if subset else None
-
     def __len__(self) -> int:
-        return len(self._records) if self._indices is None else len(self._indices)
+        return len(self._records)
 
     def stored(self, index: int, /) -> Stored:
         """Read one record."""
@@ -68,27 +73,26 @@ class TfdsSource(Source):
 
     def stored_many(self, indices: Sequence[int], /) -> list[Stored]:
         """Read many records in one call, which costs little more than one."""
-        if self._indices is not None:
-            indices = self._indices[np.asarray(indices)].tolist()
         with _expecting_whole(self._prepared):
             return [self._stored(record) for record in self._records.__getitems__(indices)]
 
-    def _scan(self, records: Any) -> np.ndarray:
-        """Read the label of every record, which takes reading its image too."""
-        LOG.warning("%s: reading the labels of %d images, once", self.name, len(records))
-        labels_n = np.empty(len(records), np.int64)
-        for start in range(0, len(records), SCAN_CHUNK):
-            chunk = range(start, min(start + SCAN_CHUNK, len(records)))
-            with _expecting_whole(self._prepared):
-                labels_n[start : chunk.stop] = [it["label"] for it in records.__getitems__(chunk)]
-        return labels_n
+    def labels(self) -> np.ndarray:
+        """Give the labels of all images, int32 [N], from the list of them where one is kept."""
+        kept = kept_labels(self._prepared, self._split)
+        return super().labels() if kept is None else kept
 
     def _stored(self, record: dict[str, Any]) -> Stored:
         label = int(record["label"]) if self.class_names else UNLABELLED
         return Stored(record["image"], label)
 
 
-def _find(name: str, data_dir: Path) -> Prepared:
+def find_dataset(name: str, data_dir: Path) -> Prepared:
+    """Find a dataset, NAME[/CONFIG][:VERSION], as ArrayRecord: the newest version of several.
+
+    Raises:
+        UserError: the name is malformed, unknown or stands for several datasets, or the dataset is
+            not prepared, or not as ArrayRecord.
+    """
     match = NAME.fullmatch(name)
     if not match:
         raise UserError(f"'tfds:{name}' is not of the form tfds:NAME[/CONFIG][:VERSION]")
@@ -118,11 +122,11 @@ def _find(name: str, data_dir: Path) -> Prepared:
 def _not_prepared(name: str, base_name: str, data_dir: Path) -> str:
     known = tfds.list_builders(with_community_datasets=False)
     if base_name in known:
-        how = f"`{_how_to_prepare(name, data_dir)}`"
+        how = f"prepare it with `{_how_to_prepare(name, data_dir)}`"
         if base_name in KNOWN:
-            archives = " ".join(it.file_name for it in KNOWN[base_name])
-            how = f"`symskip data import {base_name} ARCHIVE` ({archives}) or {how}"
-        return f"'tfds:{name}' is not in {data_dir}: prepare it with {how}"
+            archives = " or ".join(it.file_name for it in KNOWN[base_name])
+            how += f", or make it of {archives} with `symskip data import {base_name} ARCHIVE`"
+        return f"'tfds:{name}' is not in {data_dir}: {how}"
     nearest = [f"'tfds:{it}'" for it in get_close_matches(base_name.lower(), known, n=3)]
     hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
     return (

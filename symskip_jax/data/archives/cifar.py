@@ -110,6 +110,7 @@ class _Reader:
 
     def class_names(self, feature: str) -> list[str]:
         file, key = self._version.names[feature]
+        names: Any
         if key:
             names = self._pickle(file).get(key)
         else:
@@ -148,13 +149,13 @@ class _Reader:
 
     def _pickled(self, file: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         content = self._pickle(file)
-        data = content.get("data")
+        data: Any = content.get("data")
         is_array = isinstance(data, np.ndarray) and data.dtype == np.uint8 and len(data)
         if not is_array or data.shape != (len(data), IMAGE_BYTES):
             raise UserError(f"{self._named(file)} has no 'data' of uint8 [N, {IMAGE_BYTES}]")
         labels = {}
         for feature, key in self._version.keys.items():
-            values = content.get(key)
+            values: Any = content.get(key)
             is_list = isinstance(values, list) and all(type(it) is int for it in values)
             if not is_list or len(values) != len(data):
                 raise UserError(f"{self._named(file)} has no '{key}' of {len(data)} integers")

@@ -14,7 +14,7 @@ from symskip_jax.data.archives.progress import track
 from symskip_jax.data.archives.tar import unpack
 from symskip_jax.data.archives.writer import Record, write_dataset
 from symskip_jax.data.base import UNLABELLED
-from symskip_jax.data.subsets import Subset
+from symskip_jax.data.named_subsets import NamedSubset
 from symskip_jax.errors import UserError
 
 NUM_CLASSES = 10
@@ -56,7 +56,7 @@ def import_stl10(name: str, archives: list[Path], folder: Path, *, strict: bool)
         name,
         [(split, it.records()) for split, it in splits.items()],
         {"label": _read_class_names(archive, unpacked)},
-        {f"fold_{i}": Subset("train", indices) for i, indices in enumerate(folds)},
+        {f"fold_{i}": NamedSubset("train", indices) for i, indices in enumerate(folds)},
     )
     for file in _FILES:
         (unpacked / file).unlink()

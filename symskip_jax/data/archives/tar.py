@@ -5,9 +5,9 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Protocol, cast
 
 from symskip_jax.data.archives.progress import open_shown
 from symskip_jax.errors import UserError
@@ -18,6 +18,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 _DAMAGE = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, LookupError, OverflowError)
 
 
+class _Readable(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+
 class Member:
     """A file in an archive, to be read before the next one is asked for.
 
@@ -25,7 +29,7 @@ class Member:
     num_bytes: its size.
     """
 
-    def __init__(self, path: PurePosixPath, num_bytes: int, file: IO[bytes], archive: str):
+    def __init__(self, path: PurePosixPath, num_bytes: int, file: _Readable, archive: str):
         self.path, self.num_bytes = path, num_bytes
         self._file, self._archive = file, archive
 
@@ -52,7 +56,7 @@ def read_archive(archive: Path, *, strict: bool) -> Iterator[Member]:
     with open_shown(archive, "reading") as raw:
         is_gzip = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
-        file = gzip.GzipFile(fileobj=raw) if is_gzip else raw
+        file: _Readable = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         yield from _members(file, str(archive), strict=strict)
         with _naming(str(archive)):
             while file.read(2**20):  # to where gzip compares its checksum
@@ -90,10 +94,13 @@ def write_member(member: Member, path: Path, archive: Path) -> None:
         shutil.copyfileobj(member, file, 2**20)
 
 
-def _members(file: IO[bytes] | Member, archive: str, *, strict: bool) -> Iterator[Member]:
-    with _naming(archive):
-        tar = tarfile.open(fileobj=file, mode="r|", tarinfo=_Strict if strict else tarfile.TarInfo)
-    with tar:
+def _members(file: _Readable, archive: str, *, strict: bool) -> Iterator[Member]:
+    kind = _Strict if strict else tarfile.TarInfo
+    with ExitStack() as stack:
+        with _naming(archive):
+            tar = stack.enter_context(
+                tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", tarinfo=kind)
+            )
         while True:
             with _naming(archive):
                 info = tar.next()

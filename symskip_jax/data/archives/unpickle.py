@@ -60,6 +60,7 @@ def read_pickle(content: bytes, name: str) -> Any:
 def _run(content: bytes, name: str) -> Any:
     stack: list[Any] = []
     memo: dict[int, Any] = {}
+    argument: Any
     for opcode, argument, _ in pickletools.genops(content):
         if opcode.name in ("PROTO", "FRAME"):
             continue

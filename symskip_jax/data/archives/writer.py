@@ -1,6 +1,7 @@
 """Datasets in the layout of TFDS, as ArrayRecord, written without TensorFlow."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,8 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
+from symskip_jax.data.named_subsets import NamedSubset, write_labels, write_subsets
 from symskip_jax.data.staging import cannot_write
-from symskip_jax.data.subsets import Subset, write_labels, write_subsets
 from symskip_jax.errors import UserError
 
 MAX_SHARD_BYTES = 2**30
@@ -29,7 +30,7 @@ def write_dataset(
     name: str,
     splits: Iterable[tuple[str, Iterable[Record]]],
     class_names: Mapping[str, Sequence[str]] | None = None,
-    subsets: Mapping[str, Subset] | None = None,
+    subsets: Mapping[str, NamedSubset] | None = None,
 ) -> None:
     """Write a dataset that TFDS knows, with its version and features, but in the order given.
 
@@ -53,72 +54,66 @@ def write_dataset(
         write_subsets(folder, subsets)
 
 
-def write_records(
-    folder: Path, name: str, split: str, serialized: Iterable[bytes]
-) -> tuple[list[int], int]:
-    """Write serialised records in as many files as they need.
+class Shard:
+    """A file of records.
 
-    Returns:
-        records in each file, and bytes in all.
+    num_records, num_bytes: written so far.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
-    shards = _Shards(folder)
-    try:
-        for record in serialized:
-            shards.write(record)
-        shards.close()
-    except RuntimeError as error:  # how ArrayRecord tells that the disk is full
-        raise UserError(cannot_write(folder, error)) from error
-    for number, part in enumerate(shards.parts):
-        of = f"{number:05}-of-{len(shards.parts):05}"
-        part.rename(folder / f"{name}-{split}.array_record-{of}")
-    return shards.lengths, shards.num_bytes
 
+    def __init__(self, path: Path):
+        self.path = path
+        self.num_records = self.num_bytes = 0
+        # A record can then be read without the others; TFDS writes them so too.
+        self._writer = ArrayRecordWriter(str(path), "group_size:1")
 
-class _Shards:
-    def __init__(self, folder: Path):
-        self.parts: list[Path] = []
-        self.lengths: list[int] = []
-        self.num_bytes = 0
-        self._folder = folder
-        self._writer: Any = None
-        self._room = 0
+    def __enter__(self) -> "Shard":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._explained():
+            self._writer.close()
 
     def write(self, record: bytes) -> None:
-        if self._writer is None or self._room < len(record):
-            self.close()
-            self.parts.append(self._folder / f"part-{len(self.parts)}")
-            self.lengths.append(0)
-            self._room = MAX_SHARD_BYTES
-            # A record can then be read without the others, as TFDS writes them too.
-            self._writer = ArrayRecordWriter(str(self.parts[-1]), "group_size:1")
-        self._writer.write(record)
-        self._room -= len(record)
+        """Add a serialised record."""
+        with self._explained():
+            self._writer.write(record)
+        self.num_records += 1
         self.num_bytes += len(record)
-        self.lengths[-1] += 1
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:  # how ArrayRecord says that the disk is full
+            raise UserError(cannot_write(self.path, error)) from error
 
 
 def _write_split(folder: Path, name: str, split: str, records: Iterable[Record]) -> Any:
+    shards: list[Shard] = []
     labels: list[int] = []
-
-    def serialized() -> Iterable[bytes]:
-        for record in records:
-            labels.append(int(record["label"]))
-            yield _serialize(record)
-
-    lengths, num_bytes = write_records(folder, name, split, serialized())
+    waiting = iter(records)
+    record = next(waiting, None)
+    while record is not None or not shards:
+        with Shard(folder / f"part-{len(shards)}") as shard:
+            shards.append(shard)
+            while record is not None and shard.num_bytes < MAX_SHARD_BYTES:
+                shard.write(_serialize(record))
+                labels.append(int(record["label"]))
+                record = next(waiting, None)
+    for number, shard in enumerate(shards):
+        of = f"{number:05}-of-{len(shards):05}"
+        shard.path.rename(folder / f"{name}-{split}.array_record-{of}")
     write_labels(folder, split, np.array(labels))
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=folder, dataset_name=name, split=split, filetype_suffix="array_record"
-    )
     return tfds.core.SplitInfo(
-        name=split, shard_lengths=lengths, num_bytes=num_bytes, filename_template=template
+        name=split,
+        shard_lengths=[shard.num_records for shard in shards],
+        num_bytes=sum(shard.num_bytes for shard in shards),
+        filename_template=tfds.core.ShardedFileTemplate(
+            data_dir=folder, dataset_name=name, split=split, filetype_suffix="array_record"
+        ),
     )
 
 

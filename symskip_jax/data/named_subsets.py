@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -12,9 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from symskip_jax.data.base import Source
 from symskip_jax.data.catalog import Prepared
 from symskip_jax.data.splits import draw_evenly
 from symskip_jax.errors import UserError
+
+LOG = logging.getLogger(__name__)
 
 SUBSETS_FILE = "subsets.json"
 
@@ -27,7 +31,7 @@ DRAW_SEED = 0
 _DROPPED_BY_TFDS = {"stl10": (re.compile(r"fold_\d"), "stl10_binary.tar.gz")}
 
 
-class Subset(NamedTuple):
+class NamedSubset(NamedTuple):
     """Some images of a split.
 
     split: the whole.
@@ -44,19 +48,14 @@ def subset_names(prepared: Prepared) -> tuple[str, ...]:
 
 
 def find_subset(
-    prepared: Prepared,
-    name: str,
-    class_names: tuple[str, ...] | None,
-    scan_labels: Callable[[str], np.ndarray],
-) -> Subset | None:
+    prepared: Prepared, name: str, open_split: Callable[[str], Source]
+) -> NamedSubset | None:
     """Look a subset up by its name.
 
     Args:
         prepared: the dataset.
         name: such as "fold_0" or "animals".
-        class_names: of the dataset.
-        scan_labels: gives the labels of a split by reading all of it, integers [N]; called only
-            where no list of them is kept, which is kept then.
+        open_split: opens a split of it.
 
     Returns:
         None if there is no subset of that name.
@@ -73,21 +72,40 @@ def find_subset(
             f"remove that folder and run `symskip data import {prepared.name} {archive}`"
         )
     if name in CLASS_LISTS.get(prepared.name, ()) and "train" in prepared.num_images:
+        source = open_split("train")
         chosen = {wnid for wnid, _ in read_class_list(name)}
-        is_chosen_k = np.array([it in chosen for it in class_names or ()])
-        labels_n = _labels(prepared, "train", scan_labels)
-        return Subset("train", _draw(labels_n, is_chosen_k))
+        is_chosen_k = np.array([it in chosen for it in source.class_names or ()], bool)
+        labels_n = kept_labels(prepared, "train")
+        if labels_n is None:
+            LOG.warning("%s: reading the labels of %d images, once", source.name, len(source))
+            labels_n = source.labels()
+            _cache_labels(prepared, "train", labels_n)
+        return NamedSubset("train", _draw(labels_n, is_chosen_k))
+    return None
+
+
+def kept_labels(prepared: Prepared, split: str) -> np.ndarray | None:
+    """The labels of a split, int32 [N], where a list of them is kept."""
+    if split not in prepared.num_images:
+        return None
+    for path in (_labels_file(prepared.path, split), _cached_labels(prepared, split)):
+        try:
+            labels_n = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            continue
+        if labels_n.shape == (prepared.num_images[split],) and labels_n.dtype == np.int32:
+            return labels_n
     return None
 
 
 def read_class_list(name: str) -> list[tuple[str, str]]:
     """The classes of a subset of ImageNet: (wnid, words) of each, from the list's file."""
-    text = (resources.files(__package__) / "wnids" / f"{name}.txt").read_text()
+    text = (resources.files("symskip_jax.data") / "wnids" / f"{name}.txt").read_text()
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in lines]
 
 
-def write_subsets(folder: Path, subsets: Mapping[str, Subset]) -> None:
+def write_subsets(folder: Path, subsets: Mapping[str, NamedSubset]) -> None:
     """Keep subsets in the folder of their dataset."""
     content = {
         name: {"split": it.split, "indices": it.indices.tolist()} for name, it in subsets.items()
@@ -107,7 +125,7 @@ def _draw(labels_n: np.ndarray, is_chosen_k: np.ndarray) -> np.ndarray:
     return chosen[draw_evenly(labels_n[chosen], NUM_DRAWN, DRAW_SEED)]
 
 
-def _read_subsets(prepared: Prepared) -> dict[str, Subset]:
+def _read_subsets(prepared: Prepared) -> dict[str, NamedSubset]:
     path = prepared.path / SUBSETS_FILE
     try:
         if not path.exists():
@@ -123,30 +141,21 @@ def _read_subsets(prepared: Prepared) -> dict[str, Subset]:
         ) from error
 
 
-def _checked(split: str, indices: np.ndarray, prepared: Prepared) -> Subset:
+def _checked(split: str, indices: np.ndarray, prepared: Prepared) -> NamedSubset:
     size = prepared.num_images[split]
-    if indices.ndim != 1 or indices.dtype.kind != "i" or not ((0 <= indices) & (indices < size)).all():
+    is_list = indices.ndim == 1 and indices.dtype.kind == "i"
+    if not is_list or not ((indices >= 0) & (indices < size)).all():
         raise ValueError(f"indices outside of {split}")
-    return Subset(split, indices)
+    return NamedSubset(split, indices)
 
 
-def _labels(
-    prepared: Prepared, split: str, scan_labels: Callable[[str], np.ndarray]
-) -> np.ndarray:
-    for path in (_labels_file(prepared.path, split), cached := _cached_labels(prepared, split)):
-        try:
-            labels_n = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):
-            continue
-        if labels_n.shape == (prepared.num_images[split],) and labels_n.dtype.kind == "i":
-            return labels_n
-    labels_n = scan_labels(split)
+def _cache_labels(prepared: Prepared, split: str, labels_n: np.ndarray) -> None:
+    path = _cached_labels(prepared, split)
     with suppress(OSError):  # the next time will be as slow, no more
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        part = cached.with_name(f"{os.getpid()}.npy")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{os.getpid()}.npy")
         np.save(part, labels_n.astype(np.int32))
-        part.replace(cached)
-    return labels_n
+        part.replace(path)
 
 
 def _labels_file(folder: Path, split: str) -> Path:
