@@ -49,11 +49,11 @@ def _open(name: str, archive: Path, strict: bool) -> tuple[str, Iterator[Record]
 
 
 def _train_records(archive: Path, members: Iterator[Member], strict: bool) -> Iterator[Record]:
-    labels = {wnid: i for i, wnid in enumerate(_lines("labels.txt"))}
+    by_wnid = {wnid: i for i, wnid in enumerate(_lines("labels.txt"))}
     seen: set[str] = set()
     for member in members:
         match = CLASS_ARCHIVE.fullmatch(member.path.name)
-        if not match or match[1] not in labels or match[1] in seen:
+        if not match or match[1] not in by_wnid or match[1] in seen:
             raise UserError(
                 f"{archive} has '{member.path}', which is not a class of ImageNet or is there "
                 "twice: it is not the original archive"
@@ -62,12 +62,12 @@ def _train_records(archive: Path, members: Iterator[Member], strict: bool) -> It
         for image in read_nested(member, archive, strict=strict):
             if not image.path.name.startswith(f"{match[1]}_"):
                 raise UserError(f"'{image.path}' in {member.path} in {archive} is of another class")
-            yield _record(archive, image, labels[match[1]])
+            yield _record(archive, image, by_wnid[match[1]])
 
 
 def _validation_records(archive: Path, members: Iterator[Member]) -> Iterator[Record]:
-    wnids = _lines("labels.txt")
-    labels = [wnids.index(wnid) for wnid in _lines("validation_labels.txt")]
+    by_wnid = {wnid: i for i, wnid in enumerate(_lines("labels.txt"))}
+    labels = [by_wnid[wnid] for wnid in _lines("validation_labels.txt")]
     seen: set[int] = set()
     for member in members:
         match = VALIDATION_IMAGE.fullmatch(member.path.name)

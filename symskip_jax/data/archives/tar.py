@@ -98,13 +98,11 @@ def _members(file: _Readable, archive: str, *, strict: bool) -> Iterator[Member]
     kind = _Strict if strict else tarfile.TarInfo
     with ExitStack() as stack:
         with _naming(archive):
-            tar = stack.enter_context(
-                tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", tarinfo=kind)
-            )
+            opened = tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", tarinfo=kind)
+            tar = stack.enter_context(opened)
         while True:
             with _naming(archive):
                 info = tar.next()
-            tar.members.clear()  # a million names take memory
             if info is None:
                 return
             path = _safe_path(info, archive)
