@@ -38,24 +38,38 @@ CONTENTS = {
 }
 
 
+def headers(content: bytes) -> list[int]:
+    """Where tar's headers are."""
+    starts = range(0, len(content), 512)
+    return [start for start in starts if content[start + 257 : start + 262] == b"ustar"]
+
+
 def interesting(content: bytes) -> list[int]:
-    """Where a change means something: headers of tar, and what is no noise of an image."""
-    blocks = [content[i : i + 512] for i in range(0, len(content), 512)]
-    headers = [i * 512 for i, block in enumerate(blocks) if block[257:262] == b"ustar"]
-    return [
-        start + i for start in headers for i in (*range(160), *range(257, 265), *range(512, 700))
-    ]
+    """Where a change means something: headers, and the beginnings of files."""
+    meaning = [*range(160), *range(257, 265), *range(512, 700)]
+    return [start + i for start in headers(content) for i in meaning]
+
+
+def mend(content: bytearray) -> None:
+    """Write right checksums into the headers, so that what is changed in them counts."""
+    for start in headers(bytes(content)):
+        content[start + 148 : start + 156] = b" " * 8
+        total = sum(content[start : start + 512])
+        content[start + 148 : start + 156] = b"%06o\0 " % total
 
 
 @st.composite
 def damaged(draw: st.DrawFn, content: bytes) -> bytes:
     changed = bytearray(content)
-    places = st.sampled_from(interesting(content)) | st.integers(0, len(content) - 1)
+    places = st.integers(0, len(content) - 1)
+    if meaning := interesting(content):
+        places = st.sampled_from(meaning) | places
     for place, value in draw(st.lists(st.tuples(places, st.integers(0, 255)), max_size=4)):
-        if place < len(changed):
-            changed[place] = value
+        changed[place % len(changed)] = value
     start, length = draw(st.tuples(places, st.integers(0, 2000)))
-    match draw(st.sampled_from(["keep", "cut", "remove", "repeat"])):
+    match draw(st.sampled_from(["keep", "mend", "cut", "remove", "repeat"])):
+        case "mend":
+            mend(changed)
         case "cut":
             del changed[start:]
         case "remove":

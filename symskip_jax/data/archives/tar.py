@@ -98,8 +98,9 @@ def _members(file: _Readable, archive: str, *, strict: bool) -> Iterator[Member]
     kind = _Strict if strict else tarfile.TarInfo
     with ExitStack() as stack:
         with _naming(archive):
-            opened = tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", tarinfo=kind)
-            tar = stack.enter_context(opened)
+            tar = stack.enter_context(
+                tarfile.open(fileobj=cast(IO[bytes], file), mode="r|", tarinfo=kind)
+            )
         while True:
             with _naming(archive):
                 info = tar.next()
