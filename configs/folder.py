@@ -1,7 +1,7 @@
 """Anyone's own images, of any size, many small blocks masked.
 
-    symskip pretrain --config configs/folder.py --config.data.name=folder:PHOTOS
-    symskip finetune --config configs/folder.py --init runs/folder --config.data.name=folder:LABELLED
+    symskip pretrain --config folder --config.data.name=folder:PHOTOS
+    symskip finetune --config folder --init runs/folder --config.data.name=folder:LABELLED
 
 No figure of the paper. Images are streamed: of each, a random window of at least a quarter of its
 area is shown at 65x65 pixels. `:small` is narrower, for a look on two CPU cores.

@@ -65,10 +65,8 @@ def test_streamed_and_resident_runs_are_the_same_but_for_rounding(tmp_path):
     losses = []
     for how in ("resident", "streamed"):
         workdir = tmp_path / how
-        for verb, init in (
-            ("pretrain", ()),
-            ("finetune", (f"--init={tmp_path / how / 'pretrain'}",)),
-        ):
+        init = (f"--init={workdir / 'pretrain'}",)
+        for verb, more in (("pretrain", ()), ("finetune", init)):
             arguments = getattr(command, verb)(workdir / verb, data, f"--config.data.input={how}")
             result = command.succeed(*arguments, *more)
             assert how in result.stderr
