@@ -62,6 +62,28 @@ examples:
 examples:
   symskip data list
   symskip data list --data_dir /data/tensorflow_datasets
+  symskip data import cifar10 cifar-10-binary.tar.gz
+  symskip data import voc2007 VOCtrainval_06-Nov-2007.tar VOCtest_06-Nov-2007.tar
+  symskip data prepare cifar100
+""",
+    "data list": """\
+examples:
+  symskip data list
+  symskip data list --data_dir /data/tensorflow_datasets
+""",
+    "data import": """\
+examples:
+  symskip data import cifar10 cifar-10-binary.tar.gz
+  symskip data import cifar100 cifar-100-python.tar.gz
+  symskip data import stl10 stl10_binary.tar.gz
+  symskip data import imagenet2012 ILSVRC2012_img_train.tar ILSVRC2012_img_val.tar
+  symskip data import voc2007 VOCtrainval_06-Nov-2007.tar VOCtest_06-Nov-2007.tar
+  symskip data import voc2012 VOCtrainval_11-May-2012.tar
+""",
+    "data prepare": """\
+examples:
+  symskip data prepare cifar10
+  symskip data prepare voc/2007 --data_dir /data/tensorflow_datasets
 """,
 }
 
@@ -102,9 +124,9 @@ def _overrides(arguments: argparse.Namespace, rest: Sequence[str]) -> list[str]:
 def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
     # Heavy imports wait until the arguments are known to be good.
     if arguments.verb == "data":
-        from symskip_jax.experiments.data import print_datasets
+        from symskip_jax.experiments.data import run_data
 
-        print_datasets(arguments.data_dir)
+        run_data(arguments)
         return 0
     if arguments.verb == "quickstart":
         _prepare_libraries()
@@ -208,12 +230,40 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--config", metavar="FILE", help="take the data from this one instead of the run's own"
     )
-    data = add("data", "what there is to train on", configured=False)
-    data.add_argument("action", choices=["list"], help="list: datasets, and where they are")
-    data.add_argument(
-        "--data_dir", help="where TFDS datasets are; default $TFDS_DATA_DIR or TFDS's"
-    )
+    _add_data_actions(add("data", "what there is to train on", configured=False))
     return parser
+
+
+def _add_data_actions(data: argparse.ArgumentParser) -> None:
+    actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add(action: str, text: str) -> argparse.ArgumentParser:
+        parser = actions.add_parser(
+            action,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"{_EXAMPLES[f'data {action}']}\n{_EXIT_STATUSES}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        parser.add_argument(
+            "--data_dir", help="where TFDS datasets are; default $TFDS_DATA_DIR or TFDS's"
+        )
+        return parser
+
+    add("list", "datasets, and where they are")
+    importing = add("import", "make a dataset of the archives that it was published as")
+    importing.add_argument(
+        "name", metavar="NAME", help="cifar10, cifar100, stl10, imagenet2012, voc2007 or voc2012"
+    )
+    importing.add_argument("archives", metavar="ARCHIVE", nargs="+", help="the files, as published")
+    importing.add_argument(
+        "--any_checksum",
+        action="store_true",
+        help="take archives that were packed anew; their content is checked all the same",
+    )
+    preparing = add("prepare", "have TFDS download a dataset, or convert one from TFRecord")
+    preparing.add_argument("name", metavar="NAME", help="as TFDS has it: NAME[/CONFIG][:VERSION]")
 
 
 if __name__ == "__main__":

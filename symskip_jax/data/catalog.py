@@ -5,13 +5,14 @@ import os
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
 class Prepared:
     """A TFDS dataset in a folder, as its dataset_info.json has it.
 
+    file_format: array_record if that is one of several.
     num_images: images of each split, by the split's name.
     """
 
@@ -97,7 +98,7 @@ def _read_info(path: Path, data_dir: Path) -> Prepared | None:
             name=name,
             config=config[0] if config else None,
             version=version,
-            file_format=info.get("fileFormat", "tfrecord"),
+            file_format=_file_format(info),
             num_images={
                 split["name"]: sum(map(int, split.get("shardLengths", ())))
                 for split in info.get("splits", ())
@@ -105,6 +106,12 @@ def _read_info(path: Path, data_dir: Path) -> Prepared | None:
         )
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         return None
+
+
+def _file_format(info: dict[str, Any]) -> str:
+    main = info.get("fileFormat", "tfrecord")
+    # The name that the one we can read has among several.
+    return "array_record" if "array_record" in info.get("alternativeFileFormats", ()) else main
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -25,7 +25,8 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
         name: `digits`, `tfds:NAME[/CONFIG][:VERSION]`, `folder:PATH`, `npz:PATH`, `voc:PATH` or
             `voc_segmentation:PATH`.
         split: "train" or "test"; of a TFDS dataset any split that TFDS understands, such as
-            "train[:80%]"; of VOC "train", "val", "trainval" or "test".
+            "train[:80%]", and the subsets of `symskip_jax.data.named_subsets`, such as "fold_0" of
+            stl10; of VOC "train", "val", "trainval" or "test".
         data_dir: where TFDS datasets are prepared; None is TFDS's own default, the environment
             variable TFDS_DATA_DIR or else ~/tensorflow_datasets. The others do not use it.
 
@@ -39,9 +40,9 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
 
         return open_digits(split)
     if scheme == "tfds" and rest:
-        from symskip_jax.data.tfds_source import TfdsSource
+        from symskip_jax.data.tfds_source import open_tfds
 
-        return TfdsSource(rest, split, data_dir)
+        return open_tfds(rest, split, data_dir)
     if scheme == "folder" and rest:
         from symskip_jax.data.folder import FolderSource
 

@@ -56,6 +56,34 @@ def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarra
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
+def draw_evenly(labels_n: np.ndarray, num_drawn: int, seed: int) -> np.ndarray:
+    """Draw images as evenly over the classes as their sizes allow.
+
+    A class that has less than its share is taken whole, and the others make up for it.
+
+    Args:
+        labels_n: integer [N], none of them -1.
+        num_drawn: how many to draw, N at most.
+        seed: as in `draw_labelled`.
+
+    Returns:
+        int64 [num_drawn], sorted, each index once.
+    """
+    whole: list[np.ndarray] = []
+    rest = np.arange(len(labels_n))
+    while True:
+        classes, counts = np.unique(labels_n[rest], return_counts=True)
+        small = classes[counts * len(classes) < num_drawn]
+        if not len(small):
+            break
+        is_small_n = np.isin(labels_n[rest], small)
+        whole.append(rest[is_small_n])
+        num_drawn -= int(is_small_n.sum())
+        rest = rest[~is_small_n]
+    drawn = rest[draw_labelled(labels_n[rest], num_drawn, seed)] if num_drawn else rest[:0]
+    return np.sort(np.concatenate([*whole, drawn])).astype(np.int64)
+
+
 def mark_split(labels_n: np.ndarray, split: str, name: str) -> np.ndarray:
     """Mark the images of "train" or "test" in a dataset that came without splits.
 

@@ -1,6 +1,7 @@
 """TensorFlow Datasets prepared as ArrayRecord, read without TensorFlow."""
 
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -10,11 +11,30 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from symskip_jax.data.archives.known import KNOWN
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
+from symskip_jax.data.named_subsets import find_subset, kept_labels, subset_names
+from symskip_jax.data.subset import Subset
 from symskip_jax.errors import UserError
 
+ARRAY_RECORD = "array_record"
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
+
+
+def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
+    """Open a split of a prepared dataset, or one of its named subsets, such as "fold_0" of STL-10.
+
+    Raises:
+        UserError: as `TfdsSource`, or this copy of the data does not have the subset.
+    """
+    prepared = find_dataset(name, resolve_data_dir(data_dir))
+    subset = find_subset(prepared, split, lambda whole: TfdsSource(name, whole, data_dir))
+    if subset is None:
+        return TfdsSource(name, split, data_dir)
+    source = Subset(TfdsSource(name, subset.split, data_dir), subset.indices)
+    source.name = f"tfds:{name} {split}"
+    return source
 
 
 class TfdsSource(Source):
@@ -30,7 +50,8 @@ class TfdsSource(Source):
 
     def __init__(self, name: str, split: str, data_dir: str | None = None):
         self.name = f"tfds:{name} {split}"
-        self._prepared = _find(name, resolve_data_dir(data_dir))
+        self._split = split
+        self._prepared = find_dataset(name, resolve_data_dir(data_dir))
         with _expecting_whole(self._prepared):
             builder: Any = tfds.builder_from_directory(self._prepared.path)
             features: dict[str, Any] = dict(builder.info.features.items())
@@ -55,12 +76,23 @@ class TfdsSource(Source):
         with _expecting_whole(self._prepared):
             return [self._stored(record) for record in self._records.__getitems__(indices)]
 
+    def labels(self) -> np.ndarray:
+        """Give the labels of all images, int32 [N], from the list of them where one is kept."""
+        kept = kept_labels(self._prepared, self._split)
+        return super().labels() if kept is None else kept
+
     def _stored(self, record: dict[str, Any]) -> Stored:
         label = int(record["label"]) if self.class_names else UNLABELLED
         return Stored(record["image"], label)
 
 
-def _find(name: str, data_dir: Path) -> Prepared:
+def find_dataset(name: str, data_dir: Path) -> Prepared:
+    """Find a dataset, NAME[/CONFIG][:VERSION], as ArrayRecord: the newest version of several.
+
+    Raises:
+        UserError: the name is malformed, unknown or stands for several datasets, or the dataset is
+            not prepared, or not as ArrayRecord.
+    """
     match = NAME.fullmatch(name)
     if not match:
         raise UserError(f"'tfds:{name}' is not of the form tfds:NAME[/CONFIG][:VERSION]")
@@ -78,12 +110,11 @@ def _find(name: str, data_dir: Path) -> Prepared:
     if len({it.config for it in found}) > 1:
         there = ", ".join(it.full_name for it in found)
         raise UserError(f"'tfds:{name}' has several configs in {data_dir}: name one of {there}")
-    readable = [it for it in found if it.file_format == "array_record"]
+    readable = [it for it in found if it.file_format == ARRAY_RECORD]
     if not readable:
         raise UserError(
             f"'tfds:{name}' is prepared as {found[-1].file_format} in {data_dir}, and only "
-            "array_record can be read: prepare it in another data_dir with: "
-            + _how_to_prepare(name, "DIR")
+            f"{ARRAY_RECORD} can be read: convert it with `{_how_to_prepare(name, data_dir)}`"
         )
     return readable[-1]
 
@@ -91,8 +122,11 @@ def _find(name: str, data_dir: Path) -> Prepared:
 def _not_prepared(name: str, base_name: str, data_dir: Path) -> str:
     known = tfds.list_builders(with_community_datasets=False)
     if base_name in known:
-        how = _how_to_prepare(name, str(data_dir))
-        return f"'tfds:{name}' is not in {data_dir}: prepare it with: {how}"
+        how = f"prepare it with `{_how_to_prepare(name, data_dir)}`"
+        if base_name in KNOWN:
+            archives = " or ".join(it.file_name for it in KNOWN[base_name])
+            how += f", or make it of {archives} with `symskip data import {base_name} ARCHIVE`"
+        return f"'tfds:{name}' is not in {data_dir}: {how}"
     nearest = [f"'tfds:{it}'" for it in get_close_matches(base_name.lower(), known, n=3)]
     hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
     return (
@@ -101,13 +135,8 @@ def _not_prepared(name: str, base_name: str, data_dir: Path) -> str:
     )
 
 
-def _how_to_prepare(name: str, data_dir: str) -> str:
-    # Not `tfds build`, which does not start without Apache Beam (TFDS 4.9.10).
-    call = f"tfds.builder({name!r}, data_dir={data_dir!r}, file_format='array_record')"
-    return (
-        "pip install 'symskip-jax[prepare]' && python -c "
-        f'"import tensorflow_datasets as tfds; {call}.download_and_prepare()"'
-    )
+def _how_to_prepare(name: str, data_dir: Path) -> str:
+    return f"symskip data prepare {name} --data_dir {shlex.quote(str(data_dir))}"
 
 
 def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
@@ -119,9 +148,10 @@ def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
         len(records)
     except ValueError as error:
         splits = list(prepared.num_images)
+        has = ", ".join([*splits, *subset_names(prepared)])
         raise UserError(
-            f"{name} has no images in a split '{split}': it has {', '.join(splits)}, and slices "
-            f"such as '{splits[0]}[:80%]'"
+            f"{name} has no images in a split '{split}': it has {has}, and slices such as "
+            f"'{splits[0]}[:80%]'"
         ) from error
     return records
 

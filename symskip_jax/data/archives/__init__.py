@@ -1,0 +1,1 @@
+"""The archives that datasets were published as, imported without TensorFlow."""
