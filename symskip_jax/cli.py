@@ -46,8 +46,7 @@ examples:
     "pretrain": """\
 examples:
   symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
-  symskip pretrain --config configs/digits.py --workdir runs/mine \\
-      --config.data.name=folder:PHOTOS --config.data.crop='(64, 64)'
+  symskip pretrain --config folder --config.data.name=folder:PHOTOS
 """,
     "finetune": """\
 examples:
@@ -92,6 +91,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
+    logging.getLogger("symskip_jax").setLevel(logging.INFO)
     try:
         arguments, rest = _parser().parse_known_args(argv)
         return _dispatch(arguments, _overrides(arguments, rest))
@@ -143,16 +143,22 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
         evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
         return 0
     config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
     _prepare_libraries()
     if arguments.verb == "pretrain":
         from symskip_jax.experiments.pretrain import pretrain
 
-        pretrain(config, arguments.workdir)
+        pretrain(config, workdir)
     else:
         from symskip_jax.experiments.finetune import finetune
 
-        finetune(config, arguments.workdir, arguments.init)
+        finetune(config, workdir, arguments.init)
     return 0
+
+
+def _default_workdir(config: str, verb: str) -> Path:
+    name = Path(config.partition(":")[0]).stem
+    return Path("runs") / (name if verb == "pretrain" else f"{name}-{verb}")
 
 
 def _prepare_libraries() -> None:
@@ -208,7 +214,11 @@ def _parser() -> argparse.ArgumentParser:
     finetune = add("finetune", "learn to classify, from --init or from scratch", configured=True)
     for verb in (pretrain, finetune):
         verb.add_argument("--config", required=True, metavar="FILE", help=config_help)
-        verb.add_argument("--workdir", required=True, type=Path, help=workdir_help)
+        verb.add_argument(
+            "--workdir",
+            type=Path,
+            help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
+        )
     finetune.add_argument(
         "--init", type=Path, metavar="WORKDIR", help="of the pre-training whose encoder to take"
     )

@@ -197,8 +197,9 @@ def test_a_truncated_image(workdir, tmp_path, suffix):
 def test_images_of_several_sizes(refused, workdir, tmp_path):
     for i, side in enumerate((8, 8, 8, 9)):
         write_image(tmp_path / "photos" / f"{i}.png", noise_images(side, 8, 3))
-    message = refused(*command.pretrain(workdir, f"folder:{tmp_path / 'photos'}"))
-    assert_names(message, "differ in size", "8x8", "8x9", "3.png", "resize")
+    photos = f"folder:{tmp_path / 'photos'}"
+    message = refused(*command.pretrain(workdir, photos, "--config.data.input=resident"))
+    assert_names(message, "differ in size", "8x8", "8x9", "3.png", "data.input=streamed")
 
 
 def test_labels_outside_the_range(refused, workdir, tmp_path):

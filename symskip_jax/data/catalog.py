@@ -55,7 +55,7 @@ def list_datasets(data_dir: str | None = None) -> list[Listing]:
         ),
         Listing(
             "folder:PATH",
-            "image files; sub-folders are classes; train/, test/, val/ are splits",
+            "image files; labels.csv or sub-folders give classes; train/, test/, val/ are splits",
             "PATH",
         ),
         Listing(
@@ -63,6 +63,8 @@ def list_datasets(data_dir: str | None = None) -> list[Listing]:
             "arrays images, labels; or train_images, train_labels, test_images, test_labels",
             "PATH",
         ),
+        Listing("voc:PATH", "PASCAL VOC: which of 20 classes an image shows", "PATH, a VOCdevkit"),
+        Listing("voc_segmentation:PATH", "PASCAL VOC: masks of its classes", "PATH, a VOCdevkit"),
     ]
 
 

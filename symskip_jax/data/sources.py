@@ -13,6 +13,8 @@ FORMS = {
     "tfds": "tfds:NAME[/CONFIG][:VERSION]",
     "folder": "folder:PATH",
     "npz": "npz:PATH",
+    "voc": "voc:PATH",
+    "voc_segmentation": "voc_segmentation:PATH",
 }
 
 
@@ -20,10 +22,11 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
     """Open a split of a dataset.
 
     Args:
-        name: `digits`, `tfds:NAME[/CONFIG][:VERSION]`, `folder:PATH` or `npz:PATH`.
+        name: `digits`, `tfds:NAME[/CONFIG][:VERSION]`, `folder:PATH`, `npz:PATH`, `voc:PATH` or
+            `voc_segmentation:PATH`.
         split: "train" or "test"; of a TFDS dataset any split that TFDS understands, such as
             "train[:80%]", and the subsets of `symskip_jax.data.named_subsets`, such as "fold_0" of
-            stl10.
+            stl10; of VOC "train", "val", "trainval" or "test".
         data_dir: where TFDS datasets are prepared; None is TFDS's own default, the environment
             variable TFDS_DATA_DIR or else ~/tensorflow_datasets. The others do not use it.
 
@@ -48,6 +51,14 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
         from symskip_jax.data.npz import open_npz
 
         return open_npz(rest, split)
+    if scheme == "voc" and rest:
+        from symskip_jax.data.voc import VocSource
+
+        return VocSource(rest, split)
+    if scheme == "voc_segmentation" and rest:
+        from symskip_jax.data.voc import VocSegmentation
+
+        return VocSegmentation(rest, split)
     nearest = _nearest(name)
     hint = f"did you mean '{nearest}'? " if nearest else ""
     forms = ", ".join(FORMS.values())
