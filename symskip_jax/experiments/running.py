@@ -102,10 +102,10 @@ def run_training(
         print(f"finished already: {plan.total_steps} steps", file=sys.stderr)
         return state
     log = RunLog(workdir, int(state.step), plan.total_steps)
-    for note in notes:
-        log.say(note)
     if restored is not None:
         log.say(f"resumed after step {int(state.step)} of {plan.total_steps}")
+    for note in notes:
+        log.say(note)
 
     def learning_rate(state: TrainState) -> float:
         return float(schedule(state.step)) * plateau_scale(state.opt_state)
