@@ -45,14 +45,18 @@ def records(workdir: Path, split: str) -> list[dict]:
     return [record for record in map(json.loads, lines) if record["split"] == split]
 
 
-@pytest.mark.parametrize("verb", ["", "quickstart", "pretrain", "finetune", "evaluate", "data"])
+VERBS = ["", "quickstart", "pretrain", "finetune", "evaluate", "data"]
+ACTIONS = [f"data {action}" for action in ("list", "import", "prepare")]
+
+
+@pytest.mark.parametrize("verb", [*VERBS, *ACTIONS])
 def test_help_shows_examples_and_answers_at_once(verb):
     def seconds() -> float:
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
     before = seconds()
-    result = command.succeed(*filter(None, [verb]), "--help")
+    result = command.succeed(*verb.split(), "--help")
     assert seconds() - before < 1  # of the processor: what else the machine does is not our affair
     assert f"examples:\n  symskip {verb or 'quickstart'}" in result.stdout
     assert "exit status:" in result.stdout and "75" in result.stdout
