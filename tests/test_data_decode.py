@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
-from symskip_jax.data.decode import decode_image, image_size
+from symskip_jax.data.decode import decode_image, decode_rows, image_size
 from symskip_jax.errors import BadImageError
 
 HEIGHT, WIDTH = 24, 32
@@ -283,3 +283,37 @@ def test_damaged_files_give_an_image_or_the_documented_error(data):
             height, width = image_size(bytes(content))
             assert image.shape == (-(-height // reduction), -(-width // reduction), channels)
     assert not caught
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("reduction", [1, 2, 8])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"subsampling": 0},
+        {"subsampling": 2},
+        {"subsampling": 2, "restart_marker_blocks": 3},
+        {"subsampling": 1, "progressive": True},
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_upper_rows_are_those_of_the_whole_image(mode, options, reduction, channels):
+    image = Image.fromarray(noise_images(70, 50, 3)).resize((150, 210)).convert(mode)
+    content = save(image, "jpeg", **options)
+    whole = decode_image(content, channels, reduction)
+    for rows in (1, 15, 16, 40, 200, 210):
+        upper = decode_rows(content, channels, reduction, rows)
+        assert upper.shape[0] >= rows // reduction and upper.shape[1:] == whole.shape[1:]
+        np.testing.assert_array_equal(upper[: rows // reduction], whole[: rows // reduction])
+
+
+def test_upper_rows_spare_the_rest_and_nothing_is_said(capfd):
+    content = save(Image.fromarray(noise_images(480, 64, 3)), "jpeg")
+    assert len(decode_rows(content, 3, 1, 100)) == 112
+    assert not capfd.readouterr().err
+
+
+def test_a_jpeg_cut_short_is_refused_though_its_upper_rows_are_there():
+    content = save(Image.fromarray(noise_images(480, 64, 3)), "jpeg")
+    with pytest.raises(BadImageError):
+        decode_rows(content[:-2000], 3, 1, 100)

@@ -4,11 +4,12 @@ from contextlib import suppress
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from symskip_jax.data.header import Header, image_size, read_header, unreadable
 from symskip_jax.errors import BadImageError
 
-__all__ = ["decode_image", "image_size"]
+__all__ = ["decode_image", "decode_rows", "image_size"]
 
 # "Grayscale" stands for no colour flag at all; the one for RGB is added to it.
 _REDUCED = {
@@ -72,6 +73,43 @@ def _is_plain_png(content: bytes) -> bool:
     """Whether it has 8 bits, grey or RGB, and no alpha."""
     is_png = content.startswith(b"\x89PNG")
     return is_png and content[24] == 8 and content[25] in (0, 2) and b"tRNS" not in content
+
+
+def decode_rows(content: bytes, channels: int, reduction: int, rows: int) -> np.ndarray:
+    """Decode an image file down to some row at least, which for most JPEGs spares the rest.
+
+    What is below is then not looked at, so that damage to it is not noticed.
+
+    Args:
+        content: as of `decode_image`, and so are channels and reduction.
+        channels: 1 or 3.
+        reduction: 1, 2, 4 or 8.
+        rows: how many are needed, before the reduction.
+
+    Returns:
+        uint8 [h, W', channels], the upper part of what `decode_image` returns, or all of it.
+
+    Raises:
+        BadImageError: as `decode_image`.
+    """
+    header = read_header(content)
+    # One more row, as chroma is interpolated between rows, and whole blocks of 16.
+    height = -(-(rows + 1) // 16) * 16
+    is_whole = content.endswith(b"\xff\xd9")  # or else it may be cut short, which must be noticed
+    if header.height_at and is_whole and header.orientation == 1 and height < header.height:
+        at = header.height_at
+        # The decoder stops at the height that the header gives: a fifth less time for crops of 225
+        # out of 375 rows. OpenCV would complain on the terminal about what is left over.
+        shortened = content[:at] + height.to_bytes(2, "big") + content[at + 2 :]
+        with suppress(ValueError):
+            return simplejpeg.decode_jpeg(
+                shortened,
+                "RGB" if channels == 3 else "GRAY",
+                min_height=-(-height // reduction),
+                min_width=-(-header.width // reduction),
+                strict=False,
+            )
+    return decode_image(content, channels, reduction)
 
 
 def _imdecode(content: bytes, flag: int) -> np.ndarray:

@@ -16,12 +16,15 @@ class Header(NamedTuple):
     """A file's format, its size as it is stored, and the EXIF orientation, 1 to 8, to be applied.
 
     format: "jpeg", "png", "webp", "bmp" or "tiff".
+    height_at: where the height stands in a JPEG whose rows are stored one after the other
+        (baseline, grey or colour); None in all others.
     """
 
     format: str
     height: int
     width: int
     orientation: int
+    height_at: int | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -101,7 +104,8 @@ def _read_jpeg(content: bytes) -> Header | None:
             return None
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = struct.unpack_from(">HH", content, at + 3)
-            return Header("jpeg", height, width, orientation)
+            is_by_rows = marker == 0xC0 and content[at + 7] in (1, 3)
+            return Header("jpeg", height, width, orientation, at + 3 if is_by_rows else None)
         (length,) = struct.unpack_from(">H", content, at)
         if marker == 0xE1 and content.startswith(_EXIF, at + 2) and orientation == 1:
             orientation = _exif_orientation(content[at + 2 : at + length])

@@ -121,13 +121,14 @@ def pass_over(
     *,
     batch_size: int,
     shard: Shard = Shard(),
-    parallel: Parallel = Parallel(),
+    threads: int = 2,
     faults: Faults = Faults(),
 ) -> Iterator[Part]:
     """Gives every image once, in order, in batches of one size, each process its own part.
 
     The last batch is filled up, and what fills it is masked: all processes see as many batches.
-    Images are shown by their central window. Arguments and errors are those of `Stream`.
+    Images are shown by their central window and read by threads of this process. Arguments and
+    errors are those of `Stream`.
     """
     local = batch_size // shard.count
     chunk = _chunk_size(local)
@@ -135,7 +136,7 @@ def pass_over(
     chunks = _EvaluationChunks(
         Reader(source, view, faults), batch_size, shard, chunk, num_batches * local // chunk
     )
-    read = _read_in_parallel(chunks, 0, local // chunk, parallel)
+    read = _read_in_parallel(chunks, 0, local // chunk, Parallel(threads))
     for number, images in enumerate(read):
         indices_b = number * batch_size + shard.index * local + np.arange(local)
         is_bad = images.bad_b >= 0

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-from symskip_jax.data.decode import decode_image, image_size
+from symskip_jax.data.decode import decode_rows, image_size
 
 # Of what a random-resized view shows in tests: the usual 224 of 256 pixels.
 CENTRAL_SHARE = 224 / 256
@@ -105,7 +105,7 @@ class View:
             # A large JPEG is decoded at a half, a quarter or an eighth where that is fine enough.
             shrink = min(height // self.crop[0], width // self.crop[1])
             reduction = next(r for r in (8, 4, 2, 1) if r <= max(shrink, 1))
-            image = decode_image(image, channels, reduction)
+            image = decode_rows(image, channels, reduction, top + height)
             if reduction > 1:
                 top, left = top // reduction, left // reduction
                 height, width = height // reduction, width // reduction

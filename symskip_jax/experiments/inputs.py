@@ -43,7 +43,7 @@ class Input:
         resident: all of them in memory; None where they are streamed.
         view: what is shown of a streamed image; None where all have one size and are shown whole,
             as resident ones are: the device crops them.
-        parallel: how they are streamed.
+        parallel: how they are streamed in training; a pass over them has as many threads as cores.
         faults: what is done about images that cannot be read.
     """
 
@@ -97,7 +97,7 @@ class Input:
                 self.source,
                 self.view,
                 batch_size=batch_size,
-                parallel=self.parallel,
+                threads=os.cpu_count() or 1,
                 faults=self.faults,
             )
         return parts_of(
