@@ -42,7 +42,9 @@ def decode_image(content: bytes, channels: int = 3, reduction: int = 1) -> np.nd
             its pixels are not of 8 or 16 bits; the message goes behind its name.
     """
     header = read_header(content)
-    if header.format == "jpeg":
+    if header.format == "png" and not _has_whole_chunks(content):
+        raise unreadable(content)
+    if header.format == "jpeg" or (reduction == 1 and _is_plain_png(content)):
         flag = _REDUCED[reduction] | (cv2.IMREAD_COLOR_RGB if channels == 3 else 0)
         image = _imdecode(content, flag | cv2.IMREAD_IGNORE_ORIENTATION)
     else:
@@ -55,6 +57,22 @@ def decode_image(content: bytes, channels: int = 3, reduction: int = 1) -> np.nd
     if image.shape[:2] != tuple(-(-side // reduction) for side in header.size):
         raise unreadable(content)
     return image if channels == 3 else image[..., None]
+
+
+def _has_whole_chunks(content: bytes) -> bool:
+    """Whether the chunks of a PNG are all there; OpenCV takes memory for what a length says."""
+    at = 8
+    while at + 12 <= len(content):
+        if content.startswith(b"IEND", at + 4):
+            return True
+        at += 12 + int.from_bytes(content[at : at + 4])
+    return False
+
+
+def _is_plain_png(content: bytes) -> bool:
+    """Whether it has 8 bits, grey or RGB, and no alpha."""
+    is_png = content.startswith(b"\x89PNG")
+    return is_png and content[24] == 8 and content[25] in (0, 2) and b"tRNS" not in content
 
 
 def decode_rows(content: bytes, channels: int, reduction: int, rows: int) -> np.ndarray:
