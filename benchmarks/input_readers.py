@@ -196,7 +196,8 @@ def _count(batches: Iterator[Any], seconds: float) -> int:
 def _peak_mib() -> float:
     # Not getrusage: what that says of a process can be what its parent had.
     processes = ["self", *(str(it.pid) for it in multiprocessing.active_children())]
-    lines = [line for it in processes for line in Path(f"/proc/{it}/status").open()]
+    statuses = [Path(f"/proc/{it}/status").read_text() for it in processes]
+    lines = [line for status in statuses for line in status.splitlines()]
     return sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
