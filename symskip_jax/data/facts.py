@@ -10,8 +10,11 @@ from symskip_jax.data.catalog import resolve_data_dir
 class Facts(NamedTuple):
     """A published dataset.
 
-    text: what it shows. splits: images of each, by the names they have here. image_size: in words.
-    num_classes: of its labels. licence: under what terms it may be used, as far as is known.
+    text: what it shows.
+    splits: images of each, by the names they have here.
+    image_size: in words.
+    num_classes: of its labels.
+    licence: under what terms it may be used, as far as is known.
     """
 
     text: str
@@ -20,6 +23,9 @@ class Facts(NamedTuple):
     num_classes: int
     licence: str
 
+
+# What TFDS can download by itself and reads as it is here.
+_DOWNLOADED = ("cifar10", "cifar100", "stl10")
 
 _NO_LICENCE = "none is given; its authors ask to be cited"
 _FLICKR = "photographs from Flickr, under Flickr's terms of use; made for research"
@@ -85,12 +91,13 @@ def source_name(name: str, data_dir: str | None) -> str:
 
 def how_to_get(known: str) -> str:
     """One line about how a dataset of FACTS comes here."""
-    archives = " or ".join(it.file_name for it in KNOWN[known])
-    if known.startswith("voc") or known == "imagenet2012":
-        archives = " ".join(it.file_name for it in KNOWN[known])
-    how = f"symskip data import {known} {archives}"
-    return (
-        how
-        if known in ("imagenet2012", "voc2012", "voc2007")
-        else (f"{how}; or, by a download, symskip data prepare {known}")
-    )
+    names = [it.file_name for it in KNOWN[known]]
+    # The archives of CIFAR are two versions of the same; those of the others are its parts.
+    importing = f"symskip data import {known} "
+    if known.startswith("cifar"):
+        importing += " or ".join(names)
+    else:
+        importing += " ".join(names)
+    if known in _DOWNLOADED:
+        return f"{importing}; or, by a download, symskip data prepare {known}"
+    return importing

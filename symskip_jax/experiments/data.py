@@ -63,7 +63,7 @@ def print_info(name: str, data_dir: str | None) -> None:
         UserError: it is not here, and nothing is known of it.
     """
     from symskip_jax.data.facts import FACTS, how_to_get, known_name, source_name
-    from symskip_jax.data.inspect import open_splits
+    from symskip_jax.data.inspection import open_splits
 
     known = known_name(name)
     sources, missing = {}, ""
@@ -100,7 +100,7 @@ def check_dataset(name: str, split: str | None, data_dir: str | None) -> None:
         UserError: the dataset cannot be opened, or an image is broken.
     """
     from symskip_jax.data.facts import source_name
-    from symskip_jax.data.inspect import check_images, open_splits
+    from symskip_jax.data.inspection import check_images, open_splits
     from symskip_jax.data.sources import open_source
 
     name = source_name(name, data_dir)
