@@ -106,6 +106,10 @@ def test_info_says_what_is_here(photos, tmp_path, capfd):
     assert cli.main(["data", "info", f"npz:{tmp_path / 'a.npz'}"]) == 0
     out = capfd.readouterr().out
     assert "train 27, test 3" in out and "6x4, grey" in out and "labels: none" in out
+    written = write_tfds(tmp_path, {"odd": (noise_images(3, 4, 4, 3), [0, 1, 0])}, config="large")
+    assert cli.main(["data", "info", "tfds:scribbles/large", "--data_dir", str(tmp_path)]) == 0
+    out = capfd.readouterr().out
+    assert "here: odd 3" in out and f"where: {written}" in out
     assert cli.main(["data", "info", "nonsense"]) == 2
     assert "unknown dataset 'nonsense'" in capfd.readouterr().err
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, Source
-from symskip_jax.data.catalog import find_prepared, resolve_data_dir
+from symskip_jax.data.catalog import Prepared, resolve_data_dir
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import UserError
 
@@ -25,13 +25,8 @@ def open_splits(name: str, data_dir: str | None) -> dict[str, Source]:
     Raises:
         UserError: it has none, for the reason why it has no "train".
     """
-    scheme, _, rest = name.partition(":")
-    splits = SPLITS
-    if scheme == "tfds":
-        base, _, version = rest.partition(":")
-        found = find_prepared(resolve_data_dir(data_dir), base.partition("/")[0])
-        same = [it for it in found if version in ("", it.version)]
-        splits = tuple(same[-1].num_images) if same else ("train",)
+    prepared = find_named(name, data_dir)
+    splits = tuple(prepared.num_images) if prepared else SPLITS
     opened, first_error = {}, None
     for split in splits:
         try:
@@ -39,12 +34,26 @@ def open_splits(name: str, data_dir: str | None) -> dict[str, Source]:
         except UserError as error:
             first_error = first_error or error
             continue
-        stands_in = split == "test" and scheme == "folder" and "val" in opened
+        stands_in = split == "test" and name.startswith("folder:") and "val" in opened
         if not (stands_in and opened["val"].fingerprint() == source.fingerprint()):
             opened[split] = source
     if not opened and first_error:
         raise first_error
     return opened
+
+
+def find_named(name: str, data_dir: str | None) -> Prepared | None:
+    """Find the TFDS dataset that a name stands for, if it is one and is here."""
+    scheme, _, rest = name.partition(":")
+    if scheme != "tfds":
+        return None
+    # Imported here, so that a folder does not wait for TFDS.
+    from symskip_jax.data.tfds_source import find_dataset
+
+    try:
+        return find_dataset(rest, resolve_data_dir(data_dir))
+    except UserError:
+        return None
 
 
 def check_images(source: Source) -> Iterator[list[str]]:

@@ -63,7 +63,8 @@ def print_info(name: str, data_dir: str | None) -> None:
         UserError: it is not here, and nothing is known of it.
     """
     from symskip_jax.data.facts import FACTS, how_to_get, known_name, source_name
-    from symskip_jax.data.inspection import open_splits
+    from symskip_jax.data.inspection import find_named, open_splits
+    from symskip_jax.data.named_subsets import subset_names
 
     known = known_name(name)
     sources, missing = {}, ""
@@ -85,6 +86,10 @@ def print_info(name: str, data_dir: str | None) -> None:
         print(f"    not here: {missing}")
         return
     print("    here: " + ", ".join(f"{split} {len(it):,}" for split, it in sources.items()))
+    if prepared := find_named(source_name(name, data_dir), data_dir):
+        print(f"    where: {prepared.path}")
+        if subsets := subset_names(prepared):
+            print(f"    and its subsets: {', '.join(subsets)}")
     source = next(iter(sources.values()))
     print(f"    the first image: {source.describe(0)}")
     height, width, channels = source.features.image_shape
