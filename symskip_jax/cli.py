@@ -101,7 +101,6 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
-    logging.getLogger("symskip_jax").setLevel(logging.INFO)
     try:
         arguments, rest = _parser().parse_known_args(argv)
         return _dispatch(arguments, _overrides(arguments, rest))

@@ -2,7 +2,6 @@ import hashlib
 import io
 import os
 import pickle
-import resource
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from command import COMMAND
 from data_helpers import user_error
 
 from symskip_jax import cli
-from symskip_jax.data.archives import known, writer
+from symskip_jax.data.archives import known, progress, writer
 from symskip_jax.data.archives.importing import import_archives
 from symskip_jax.data.archives.known import Known
 from symskip_jax.data.resident import load_resident
@@ -279,11 +278,49 @@ def test_names_that_lead_out_and_links_are_refused(name, kind, tmp_path, data_di
     assert not (tmp_path / "outside").exists()
 
 
-def test_a_file_that_is_there_twice_is_refused(tmp_path, data_dir):
-    once = archives.tar_bytes(archives.voc("2007", ["a"], {"train": ["a"]}), gz=False)
-    twice = once[: len(once.rstrip(b"\0")) // 512 * 512 + 512] + once
-    path = archives.write(tmp_path / "twice.tar", twice)
-    assert "twice" in importing("voc2007", data_dir, path)
+def test_two_that_differ_of_a_file_are_refused(tmp_path, data_dir):
+    names = {"train": ["a"]}
+    once = archives.tar_bytes(archives.voc("2007", ["a"], names), gz=False)
+    other = archives.tar_bytes({"VOCdevkit/VOC2007/JPEGImages/a.jpg": b"other"}, gz=False)
+
+    def joined(second: bytes) -> str:
+        first = once[: len(once.rstrip(b"\0")) // 512 * 512 + 512]
+        return archives.write(tmp_path / "joined.tar", first + second)
+
+    assert "another 'VOCdevkit/VOC2007/JPEGImages/a.jpg'" in importing(
+        "voc2007", data_dir, joined(other)
+    )
+    import_archives("voc2007", [joined(once)], str(data_dir), any_checksum=True)
+
+
+def test_an_archive_packed_anew_from_within_its_folder(tmp_path, data_dir):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
+        folder = tarfile.TarInfo("./")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        for name, content in cifar_archive("cifar10", "binary").items():
+            info = tarfile.TarInfo(f"./{name.rpartition('/')[2]}")
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    path = archives.write(tmp_path / "anew", buffer.getvalue())
+    import_archives("cifar10", [path], str(data_dir), any_checksum=True)
+    assert len(open_source("tfds:cifar10", "train", str(data_dir))) == 15
+
+
+@pytest.mark.parametrize("name", ["stl10", "imagenet2012"])
+def test_progress_is_shown_for_large_archives_alone(name, tmp_path, data_dir, monkeypatch, capfd):
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    path = archives.write(tmp_path / "an_archive", SMALL[name]())
+    paths = [path]
+    if name == "imagenet2012":
+        paths.append(archives.write(tmp_path / "val", archives.imagenet_validation([1])[0]))
+    import_archives(name, paths, str(data_dir / "small"), any_checksum=True)
+    assert capfd.readouterr() == ("", "")
+    monkeypatch.setattr(progress, "SHOWN_BYTES", 0)
+    import_archives(name, paths, str(data_dir / "large"), any_checksum=True)
+    out, err = capfd.readouterr()
+    assert out == "" and "reading an_archive" in err
 
 
 class System:
@@ -401,12 +438,13 @@ def test_what_was_there_stays_and_a_killed_import_is_swept_away(tmp_path, data_d
 
 def limited(*arguments: str, num_bytes: int) -> subprocess.CompletedProcess[str]:
     """The command, where no file may become larger: the system refuses as if the disk were full."""
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes)),
-        capture_output=True,
-        text=True,
+    limit = (
+        "import os, resource, sys;"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({num_bytes}, {num_bytes}));"
+        "os.execv(sys.argv[1], sys.argv[1:])"
     )
+    command = [sys.executable, "-c", limit, *COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 # The first limit stops what is unpacked; the second lets it through, and stops ArrayRecord.

@@ -81,7 +81,7 @@ def damaged(draw: st.DrawFn, content: bytes) -> bytes:
 
 @pytest.mark.parametrize("kind", CONTENTS)
 @pytest.mark.parametrize("compressed", [False, True])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_a_damaged_archive_is_imported_or_refused(kind, compressed, data):
     name, content = CONTENTS[kind]
@@ -107,7 +107,7 @@ PICKLES = [
 ]
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(data=st.data())
 def test_a_damaged_pickle_is_read_or_refused(data):
     content = bytearray(data.draw(st.sampled_from(PICKLES)))

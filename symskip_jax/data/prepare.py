@@ -78,6 +78,8 @@ def convert(prepared: Prepared) -> None:
             for file, length in zip(files, lengths, strict=True):
                 # A shard of the one becomes a shard of the other: TFDS has one list of lengths.
                 name = Path(file).name.replace(f"{split}.tfrecord", f"{split}.{ARRAY_RECORD}")
+                if name == Path(file).name:
+                    raise UserError(f"{file} is not called as TFDS does: prepare it again")
                 with Shard(folder / name) as shard:
                     for record in _read_shard(Path(file), length):
                         shard.write(record)
@@ -103,7 +105,7 @@ def _read_shard(file: Path, length: int) -> Iterator[bytes]:
 
 
 def _download(name: str, data_dir: Path) -> Path:
-    with _explained(f"tfds:{name}", "the line says what TFDS met"):
+    with _explained(f"tfds:{name}", "TFDS gave up"):
         builder: Any = tfds.builder(name, data_dir=str(data_dir), file_format=ARRAY_RECORD)
         builder.download_and_prepare()
     return Path(builder.data_path)

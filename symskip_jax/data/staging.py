@@ -34,20 +34,14 @@ def staged(target: Path) -> Iterator[Path]:
             finally:
                 _remove(folder)
     except OSError as error:
-        raise UserError(cannot_write(target, error)) from error
+        raise UserError(
+            f"{target} cannot be written: {error.strerror or error}; nothing of it is kept: make "
+            "room, or choose another --data_dir"
+        ) from error
     finally:
         for made in missing:
             with suppress(OSError):  # it holds the dataset, or something of somebody else's
                 made.rmdir()
-
-
-def cannot_write(target: Path, error: Exception) -> str:
-    """The line for a folder that could not be written, from what the system said about it."""
-    reason = error.strerror if isinstance(error, OSError) else None
-    return (
-        f"{target} cannot be written: {reason or ' '.join(str(error).split())}; nothing of it is "
-        "kept: make room, or choose another --data_dir"
-    )
 
 
 @contextmanager

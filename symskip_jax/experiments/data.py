@@ -1,5 +1,6 @@
 """`symskip data`: what there is to train on, and how to get more of it."""
 
+import os
 from argparse import Namespace
 
 import rich.progress
@@ -36,7 +37,7 @@ def import_dataset(arguments: Namespace) -> None:
     from symskip_jax.data.archives.importing import import_archives
 
     made = import_archives(
-        arguments.name,
+        arguments.name.removeprefix("tfds:"),
         arguments.archives,
         arguments.data_dir,
         any_checksum=arguments.any_checksum,
@@ -50,6 +51,7 @@ def import_dataset(arguments: Namespace) -> None:
 
 def prepare_dataset(arguments: Namespace) -> None:
     """Has TFDS prepare a dataset, or converts one, and prints what was done."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's chatter
     from symskip_jax.data.prepare import prepare
 
     path, done = prepare(arguments.name, arguments.data_dir)

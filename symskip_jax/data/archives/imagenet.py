@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import chain
+from contextlib import closing
 from pathlib import Path
 
 import tensorflow_datasets as tfds
@@ -36,22 +36,22 @@ def import_imagenet(name: str, archives: list[Path], folder: Path, *, strict: bo
 
 
 def _open(name: str, archive: Path, strict: bool) -> tuple[str, Iterator[Record]]:
-    members = read_archive(archive, strict=strict)
-    first = next(members, None)
+    with closing(read_archive(archive, strict=strict)) as members:
+        first = next(members, None)
     if first and CLASS_ARCHIVE.fullmatch(first.path.name):
-        return "train", _train_records(archive, chain([first], members), strict)
+        return "train", _train_records(archive, strict)
     if first and VALIDATION_IMAGE.fullmatch(first.path.name):
-        return "validation", _validation_records(archive, chain([first], members))
+        return "validation", _validation_records(archive, strict)
     raise UserError(
         f"{archive} is not an archive of {name}: it has neither the archives of classes "
         "(n01440764.tar) nor validation images (ILSVRC2012_val_00000001.JPEG)"
     )
 
 
-def _train_records(archive: Path, members: Iterator[Member], strict: bool) -> Iterator[Record]:
+def _train_records(archive: Path, strict: bool) -> Iterator[Record]:
     by_wnid = {wnid: i for i, wnid in enumerate(_lines("labels.txt"))}
     seen: set[str] = set()
-    for member in members:
+    for member in read_archive(archive, strict=strict):
         match = CLASS_ARCHIVE.fullmatch(member.path.name)
         if not match or match[1] not in by_wnid or match[1] in seen:
             raise UserError(
@@ -65,11 +65,11 @@ def _train_records(archive: Path, members: Iterator[Member], strict: bool) -> It
             yield _record(archive, image, by_wnid[match[1]])
 
 
-def _validation_records(archive: Path, members: Iterator[Member]) -> Iterator[Record]:
+def _validation_records(archive: Path, strict: bool) -> Iterator[Record]:
     by_wnid = {wnid: i for i, wnid in enumerate(_lines("labels.txt"))}
     labels = [by_wnid[wnid] for wnid in _lines("validation_labels.txt")]
     seen: set[int] = set()
-    for member in members:
+    for member in read_archive(archive, strict=strict):
         match = VALIDATION_IMAGE.fullmatch(member.path.name)
         number = int(match[1]) if match else 0
         if not 1 <= number <= len(labels) or number in seen:

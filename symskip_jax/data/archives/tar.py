@@ -4,7 +4,7 @@ import gzip
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Protocol, cast
@@ -43,7 +43,7 @@ class Member:
             return self._file.read() if num_bytes < 0 else self._file.read(num_bytes)
 
 
-def read_archive(archive: Path, *, strict: bool) -> Iterator[Member]:
+def read_archive(archive: Path, *, strict: bool) -> Generator[Member, None, None]:
     """Read the files of a .tar or .tar.gz in the order they are stored, showing how far it is.
 
     strict: whether it must end as tar does, with a block of zeros; without one it may have been cut
@@ -74,7 +74,7 @@ def unpack(archive: Path, names: Mapping[str, str], folder: Path, *, strict: boo
     names: of each wanted file, without its folders, the one to write it by.
 
     Raises:
-        UserError: as `read_archive`, or a file is there twice.
+        UserError: as `read_archive`, or there are two of a file.
     """
     for member in read_archive(archive, strict=strict):
         if name := names.get(member.path.name):
@@ -85,11 +85,13 @@ def write_member(member: Member, path: Path, archive: Path) -> None:
     """Write a file of an archive to disk.
 
     Raises:
-        UserError: the archive has had it before, or is damaged.
+        UserError: it is there already, and not the same; or the archive is damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists():
-        raise UserError(f"{archive} has '{member.path}' twice: it is not the original archive")
+        if member.read() != path.read_bytes():
+            raise UserError(f"{archive} has another '{member.path}' than there was before it")
+        return
     with path.open("xb") as file:
         shutil.copyfileobj(member, file, 2**20)
 
@@ -116,10 +118,10 @@ def _members(file: _Readable, archive: str, *, strict: bool) -> Iterator[Member]
 
 def _safe_path(info: tarfile.TarInfo, archive: str) -> PurePosixPath:
     path = PurePosixPath(info.name)
+    if not info.name.isprintable() or info.size < 0 or (info.isfile() and not path.parts):
+        raise UserError(f"{archive} is refused: {info.name!r} in it cannot be the name of a file")
     if path.is_absolute() or ".." in path.parts or "\\" in info.name:
-        raise UserError(f"{archive} is refused: '{info.name!r}' in it leads out of its folder")
-    if not path.name.isprintable() or not path.parts or info.size < 0:
-        raise UserError(f"{archive} is refused: {info.name!r} in it is no file")
+        raise UserError(f"{archive} is refused: '{info.name}' in it leads out of its folder")
     if info.issparse() or info.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
         raise UserError(f"{archive} is refused: '{info.name}' in it is a link or a device")
     return path

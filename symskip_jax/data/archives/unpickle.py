@@ -5,6 +5,7 @@ listed below, and the two calls that NumPy's arrays and scalars are made of stay
 """
 
 import pickletools
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -51,7 +52,9 @@ def read_pickle(content: bytes, name: str) -> Any:
         UserError: it is cut short or damaged, or asks for anything else than the above.
     """
     try:
-        return _resolve(_run(content, name), 3)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of escapes in text that are none
+            return _resolve(_run(content, name), 3)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} is truncated or damaged: copy it again ({reason})") from error

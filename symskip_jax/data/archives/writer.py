@@ -1,5 +1,6 @@
 """Datasets in the layout of TFDS, as ArrayRecord, written without TensorFlow."""
 
+import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,8 +12,6 @@ from array_record.python.array_record_module import ArrayRecordWriter
 from tensorflow_datasets.proto import tf_example_pb2
 
 from symskip_jax.data.named_subsets import NamedSubset, write_labels, write_subsets
-from symskip_jax.data.staging import cannot_write
-from symskip_jax.errors import UserError
 
 MAX_SHARD_BYTES = 2**30
 
@@ -42,7 +41,7 @@ def write_dataset(
         subsets: to be kept with the data.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
     builder: Any = tfds.builder(name, data_dir=str(folder / "none"), file_format="array_record")
     for feature, names in (class_names or {}).items():
@@ -60,7 +59,7 @@ class Shard:
     num_records, num_bytes: written so far.
 
     Raises:
-        UserError: the disk is full, or the folder cannot be written.
+        OSError: the disk is full, or the folder cannot be written.
     """
 
     def __init__(self, path: Path):
@@ -88,7 +87,8 @@ class Shard:
         try:
             yield
         except RuntimeError as error:  # how ArrayRecord says that the disk is full
-            raise UserError(cannot_write(self.path, error)) from error
+            reason = str(error).split(";")[0].rpartition(": ")[2]
+            raise OSError(errno.EIO, reason) from error
 
 
 def _write_split(folder: Path, name: str, split: str, records: Iterable[Record]) -> Any:
