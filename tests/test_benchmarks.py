@@ -45,7 +45,8 @@ def test_streaming_is_timed_and_no_folder_is_told(photographs: Path, tmp_path: P
         {"ours", "tf.data", "tf.data, no shuffle buffer"} if HAS_TENSORFLOW else {"ours"}
     )
     for reader, figures in measured.items():
-        assert min(figures.values()) > 0
+        assert figures["cpu_ms_per_image"] >= 0  # in ticks of the clock, and this is short
+        assert min(figures[it] for it in ("images_per_s", "first_batch_s", "peak_mib")) > 0
         assert f"| {reader} | {figures['images_per_s']:.0f} |" in result.stdout
     if HAS_TENSORFLOW:
         assert results["same_windows"]["mean_difference"] < 3
