@@ -71,6 +71,16 @@ examples:
   symskip data list
   symskip data list --data_dir /data/tensorflow_datasets
 """,
+    "data info": """\
+examples:
+  symskip data info cifar10
+  symskip data info folder:PHOTOS
+""",
+    "data check": """\
+examples:
+  symskip data check tfds:cifar10
+  symskip data check voc:VOCdevkit/VOC2007 --split trainval
+""",
     "data import": """\
 examples:
   symskip data import cifar10 cifar-10-binary.tar.gz
@@ -91,7 +101,6 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
-    logging.getLogger("symskip_jax").setLevel(logging.INFO)
     try:
         arguments, rest = _parser().parse_known_args(argv)
         return _dispatch(arguments, _overrides(arguments, rest))
@@ -252,6 +261,11 @@ def _add_data_actions(data: argparse.ArgumentParser) -> None:
         return parser
 
     add("list", "datasets, and where they are")
+    info = add("info", "what a dataset is: splits, sizes, classes, licence, how to get it")
+    info.add_argument("name", metavar="NAME", help="as `symskip data list` has it, or cifar10, ...")
+    check = add("check", "decode every image, and list those that are broken")
+    check.add_argument("name", metavar="NAME", help="as `symskip data list` has it")
+    check.add_argument("--split", help="check this one alone; default all")
     importing = add("import", "make a dataset of the archives that it was published as")
     importing.add_argument(
         "name", metavar="NAME", help="cifar10, cifar100, stl10, imagenet2012, voc2007 or voc2012"

@@ -38,14 +38,17 @@ def write_image(path: Path, image: np.ndarray, *params: int) -> None:
 
 def write_tfds(
     data_dir: Path,
-    splits: dict[str, tuple[np.ndarray, list[int]]],
+    splits: dict[str, tuple[np.ndarray, list[int] | list[dict[str, list[int]]]]],
     *,
     config: str = "",
     version: str = "1.0.0",
     features: dict | None = None,
     file_format: str = "array_record",
 ) -> Path:
-    """Write `scribbles` as TFDS would, but without TensorFlow: {split: (images, labels)}."""
+    """Write `scribbles` as TFDS would, but without TensorFlow: {split: (images, labels)}.
+
+    A label is a number, or the numbers of several features by name.
+    """
     folder = data_dir / "scribbles" / config / version
     folder.mkdir(parents=True)
     features = features or {
@@ -60,7 +63,8 @@ def write_tfds(
             example = tf_example_pb2.Example()
             png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
             example.features.feature["image"].bytes_list.value.append(png)
-            example.features.feature["label"].int64_list.value.append(label)
+            for name, values in (label if isinstance(label, dict) else {"label": [label]}).items():
+                example.features.feature[name].int64_list.value.extend(values)
             writer.write(example.SerializeToString())
         writer.close()
     info = {

@@ -70,7 +70,6 @@ def assert_names(message: str, *parts: object) -> None:
     [
         ((), ["VERB", "symskip --help"]),
         (("pretrian",), ["pretrian", "pretrain", "finetune"]),
-        (("pretrain", "--config=digits"), ["--workdir", "symskip pretrain --help"]),
         (("pretrain", "--workdir=w"), ["--config", "symskip pretrain --help"]),
         (("pretrain", "--workdir=w", "--config"), ["--config", "expected one argument"]),
         (("data", "lost"), ["lost", "list"]),
@@ -163,7 +162,7 @@ def test_the_config_file(refused, workdir, config, parts):
     [
         ("digit", ["digit", "digits"]),
         ("mnist", ["mnist", "tfds:mnist"]),
-        ("tfds:cifar10", ["tfds:cifar10", "prepare it with", "download_and_prepare()"]),
+        ("tfds:cifar10", ["tfds:cifar10", "symskip data prepare cifar10"]),
         ("tfds:cifar11", ["tfds:cifar11", "tfds:cifar10"]),
         ("npz:nowhere.npz", ["npz:nowhere.npz", "does not exist"]),
         ("folder:nowhere", ["folder:nowhere", "does not exist"]),

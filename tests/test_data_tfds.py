@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python.array_record_module import ArrayRecordWriter
 from data_helpers import noise_images, user_error, write_tfds
 
 from symskip_jax.data.resident import load_resident
@@ -53,6 +54,51 @@ def test_a_dataset_without_labels(tmp_path):
     source = open_source("tfds:scribbles", "train", str(tmp_path))
     assert source.class_names is None
     assert load_resident(source).labels_n.tolist() == [-1] * 12
+
+
+def test_labels_of_voc_are_present_absent_or_difficult(tmp_path):
+    classes = tfds.features.ClassLabel(names=["cat", "dog", "emu"])
+    features = {
+        "image": tfds.features.Image(shape=(None, None, 3)),
+        "labels": tfds.features.Sequence(classes),
+        "labels_no_difficult": tfds.features.Sequence(classes),
+    }
+    labels = [
+        {"labels": [0, 2], "labels_no_difficult": [2]},
+        {"labels": [], "labels_no_difficult": []},
+        {"labels": [1], "labels_no_difficult": [1]},
+    ]
+    write_tfds(tmp_path, {"train": (TRAIN[0][:3], labels)}, features=features)
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    assert source.features.label_kind == "classes" and source.class_names == ("cat", "dog", "emu")
+    found = np.stack([np.asarray(it.label) for it in source.stored_many([0, 1, 2])])
+    assert found.dtype == np.int8
+    assert found.tolist() == [[-1, 0, 1], [0, 0, 0], [0, 1, 0]]
+    np.testing.assert_array_equal(source[2].image, TRAIN[0][2])
+
+
+def test_the_fingerprint_is_that_of_the_dataset_and_the_split(tmp_path):
+    def fingerprint(data_dir, split="train"):
+        return open_source("tfds:scribbles", split, str(data_dir)).fingerprint()
+
+    write_tfds(tmp_path / "a", {"train": TRAIN, "test": TEST})
+    write_tfds(tmp_path / "b", {"train": TEST, "test": TEST})
+    assert fingerprint(tmp_path / "a") == fingerprint(tmp_path / "a")
+    facts = [(tmp_path / "a", "train"), (tmp_path / "a", "test"), (tmp_path / "b", "train")]
+    assert len({fingerprint(*it) for it in facts}) == 3
+
+
+def test_records_that_are_none_are_named(tmp_path):
+    for number, content in enumerate((b"no record", b"", b"\x0a\x00")):
+        folder = write_tfds(tmp_path / str(number), {"train": TRAIN})
+        (file,) = folder.glob("*.array_record*")
+        writer = ArrayRecordWriter(str(file), "group_size:1")
+        for _ in TRAIN[1]:
+            writer.write(content)
+        writer.close()
+        source = open_source("tfds:scribbles", "train", str(folder.parent.parent))
+        message = user_error(lambda source=source: source[0])
+        assert str(folder) in message and "not whole" in message
 
 
 def test_grey_images_keep_one_channel(tmp_path):

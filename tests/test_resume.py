@@ -232,7 +232,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(tmp_path, dat
     shutil.copytree(pretrained, workdir)
     change_a_byte(largest_file(workdir / "checkpoints" / "36" / "state"))
     resumed = command.succeed(*command.pretrain(workdir, data))
-    first, second, *rest = resumed.stderr.splitlines()
+    first, second, _, _, *rest = resumed.stderr.splitlines()
     assert first.startswith("symskip: checkpoint 36 cannot be read (")
     assert first.endswith("broken_checkpoints, going on from 33")
     assert second == "resumed after step 33 of 36"

@@ -41,7 +41,7 @@ def finished(tmp_path_factory, photographs) -> tuple[Path, subprocess.CompletedP
 
 def test_what_differs_in_size_is_streamed_and_says_so(finished, photographs):
     workdir, result = finished
-    assert "streamed (data.input=auto)" in result.stderr
+    assert "images, streamed" in result.stderr
     assert f"skipped {photographs}/a/10.png" in result.stderr
     assert len(list((workdir / "images").glob("*.png"))) == 3
     assert all(np.isfinite(record["loss"]) for record in timeless_metrics(workdir))

@@ -65,6 +65,11 @@ def list_datasets(data_dir: str | None = None) -> list[Listing]:
         ),
         Listing("voc:PATH", "PASCAL VOC: which of 20 classes an image shows", "PATH, a VOCdevkit"),
         Listing("voc_segmentation:PATH", "PASCAL VOC: masks of its classes", "PATH, a VOCdevkit"),
+        Listing(
+            "NAME + NAME",
+            "the union of datasets; 0.7*NAME + 0.3*NAME mixes them; NAME@SPLIT takes another split",
+            "where they are",
+        ),
     ]
 
 

@@ -42,7 +42,9 @@ def decode_image(content: bytes, channels: int = 3, reduction: int = 1) -> np.nd
             its pixels are not of 8 or 16 bits; the message goes behind its name.
     """
     header = read_header(content)
-    if header.format == "jpeg":
+    if header.format == "png" and not _has_whole_chunks(content):
+        raise unreadable(content)
+    if header.format == "jpeg" or (reduction == 1 and _is_plain_png(content)):
         flag = _REDUCED[reduction] | (cv2.IMREAD_COLOR_RGB if channels == 3 else 0)
         image = _imdecode(content, flag | cv2.IMREAD_IGNORE_ORIENTATION)
     else:
@@ -55,6 +57,22 @@ def decode_image(content: bytes, channels: int = 3, reduction: int = 1) -> np.nd
     if image.shape[:2] != tuple(-(-side // reduction) for side in header.size):
         raise unreadable(content)
     return image if channels == 3 else image[..., None]
+
+
+def _has_whole_chunks(content: bytes) -> bool:
+    """Whether the chunks of a PNG are all there; OpenCV takes memory for what a length says."""
+    at = 8
+    while at + 12 <= len(content):
+        if content.startswith(b"IEND", at + 4):
+            return True
+        at += 12 + int.from_bytes(content[at : at + 4])
+    return False
+
+
+def _is_plain_png(content: bytes) -> bool:
+    """Whether it has 8 bits, grey or RGB, and no alpha."""
+    is_png = content.startswith(b"\x89PNG")
+    return is_png and content[24] == 8 and content[25] in (0, 2) and b"tRNS" not in content
 
 
 def decode_rows(content: bytes, channels: int, reduction: int, rows: int) -> np.ndarray:
@@ -77,21 +95,24 @@ def decode_rows(content: bytes, channels: int, reduction: int, rows: int) -> np.
     header = read_header(content)
     # One more row, as chroma is interpolated between rows, and whole blocks of 16.
     height = -(-(rows + 1) // 16) * 16
-    is_whole = content.endswith(b"\xff\xd9")  # or else it may be cut short, which must be noticed
-    if header.height_at and is_whole and header.orientation == 1 and height < header.height:
-        at = header.height_at
-        # The decoder stops at the height that the header gives: a fifth less time for crops of 225
-        # out of 375 rows. OpenCV would complain on the terminal about what is left over.
-        shortened = content[:at] + height.to_bytes(2, "big") + content[at + 2 :]
-        with suppress(ValueError):
-            return simplejpeg.decode_jpeg(
-                shortened,
-                "RGB" if channels == 3 else "GRAY",
-                min_height=-(-height // reduction),
-                min_width=-(-header.width // reduction),
-                strict=False,
-            )
-    return decode_image(content, channels, reduction)
+    if header.height_at is None or header.orientation != 1 or height >= header.height:
+        return decode_image(content, channels, reduction)
+    # The decoder stops at the height that the header gives: a fifth less time for crops of 225 out
+    # of 375 rows. OpenCV would complain on the terminal about what is left over.
+    at = header.height_at
+    shortened = content[:at] + height.to_bytes(2, "big") + content[at + 2 :]
+    size = -(-height // reduction), -(-header.width // reduction)
+    image = np.empty((*size, channels), np.uint8)
+    colours = "RGB" if channels == 3 else "GRAY"
+    try:
+        simplejpeg.decode_jpeg(
+            shortened, colours, min_height=size[0], min_width=size[1], buffer=image
+        )
+    except ValueError as error:
+        # Of several complaints the first is raised, so that damage to these rows is not missed.
+        if not str(error).endswith("extraneous bytes before marker 0xd9"):
+            return decode_image(content, channels, reduction)
+    return image
 
 
 def _imdecode(content: bytes, flag: int) -> np.ndarray:

@@ -128,7 +128,7 @@ def _read_webp(content: bytes) -> Header:
 
 def _find_orientation(content: bytes, name: bytes, at: int, form: str, overhead: int) -> int:
     """Walk over chunks of (name, length, data), in whatever order, to the one with EXIF data."""
-    while at + 8 <= len(content):
+    while name in content and at + 8 <= len(content):
         fields = struct.unpack_from(form, content, at)
         length, found = fields if isinstance(fields[0], int) else fields[::-1]
         if found == name:

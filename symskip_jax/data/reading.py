@@ -86,7 +86,8 @@ class Reader:
             ReadFailedError: reading failed again and again.
         """
         stored = self._retrying(lambda: self.source.stored_many(indices))
-        images, labels, bad = [], [], []
+        images_bhwc = None if shape is None else np.empty((len(indices), *shape), np.uint8)
+        labels, bad = [], []
         for position, (index, it) in enumerate(zip(indices, stored, strict=True)):
             random = randoms[position] if randoms else None
             try:
@@ -96,11 +97,21 @@ class Reader:
                     raise
                 image, it = self._replacement(index, random)
                 was_bad = index
-            images.append(image)
+            if images_bhwc is None:
+                images_bhwc = np.empty((len(indices), *image.shape), np.uint8)
+            if image.shape != images_bhwc.shape[1:]:
+                raise SizesDifferError(
+                    f"images differ in size and cannot be shown whole: "
+                    f"{self.source.describe(index)} is {_words(image.shape)}, others are "
+                    f"{_words(images_bhwc.shape[1:])}; set data.input=streamed, or resize them to "
+                    "one size"
+                )
+            images_bhwc[position] = image
             labels.append(self._label(it))
             bad.append(was_bad)
+        assert images_bhwc is not None, "at least one index"
         dtype = np.int8 if self.source.features.label_kind == "classes" else np.int32
-        return Images(self._stack(indices, images, shape), np.array(labels, dtype), np.array(bad))
+        return Images(images_bhwc, np.array(labels, dtype), np.array(bad))
 
     def _show(self, index: int, stored: Stored, random: np.random.Generator | None) -> np.ndarray:
         channels = self.source.features.image_shape[2]
@@ -147,19 +158,6 @@ class Reader:
     def _label(self, stored: Stored) -> int | np.ndarray:
         # Masks do not stack, as every image has its own size.
         return UNLABELLED if self.source.features.label_kind == "mask" else stored.label
-
-    def _stack(
-        self, indices: Sequence[int], images: list[np.ndarray], shape: tuple[int, ...] | None
-    ) -> np.ndarray:
-        shape = shape or images[0].shape
-        for index, image in zip(indices, images, strict=True):
-            if image.shape != shape:
-                raise SizesDifferError(
-                    f"images differ in size and cannot be shown whole: "
-                    f"{self.source.describe(index)} is {_words(image.shape)}, others are "
-                    f"{_words(shape)}; set data.input=streamed, or resize them to one size"
-                )
-        return np.stack(images)
 
 
 def why_bad(source: Source, index: int) -> str:

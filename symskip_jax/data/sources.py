@@ -15,6 +15,7 @@ FORMS = {
     "npz": "npz:PATH",
     "voc": "voc:PATH",
     "voc_segmentation": "voc_segmentation:PATH",
+    "+": "NAME + NAME",
 }
 
 
@@ -23,7 +24,9 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
 
     Args:
         name: `digits`, `tfds:NAME[/CONFIG][:VERSION]`, `folder:PATH`, `npz:PATH`, `voc:PATH` or
-            `voc_segmentation:PATH`.
+            `voc_segmentation:PATH`; or several of them: `NAME + NAME` is their union, and
+            `0.7*NAME + 0.3*NAME` a mixture in these proportions, as `union.mix` makes it. There,
+            `NAME@SPLIT` takes another split of one of them.
         split: "train" or "test"; of a TFDS dataset any split that TFDS understands, such as
             "train[:80%]", and the subsets of `symskip_jax.data.named_subsets`, such as "fold_0" of
             stl10; of VOC "train", "val", "trainval" or "test".
@@ -33,6 +36,8 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
     Raises:
         UserError: the name, the split or what lies there is not usable; the line says why.
     """
+    if " + " in name and (union := _open_union(name, split, data_dir)):
+        return union
     scheme, _, rest = name.partition(":")
     # Imported here, so that a folder does not wait for TFDS, nor digits for OpenCV.
     if name == "digits":
@@ -63,6 +68,19 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
     hint = f"did you mean '{nearest}'? " if nearest else ""
     forms = ", ".join(FORMS.values())
     raise UserError(f"unknown dataset '{name}': {hint}a dataset is one of {forms}")
+
+
+def _open_union(name: str, split: str, data_dir: str | None) -> Source | None:
+    from symskip_jax.data.union import Union, mix, parse_union
+
+    parts = parse_union(name, [*FORMS])
+    if parts is None:
+        return None
+    sources = [open_source(part.name, part.split or split, data_dir) for part in parts]
+    weights = [part.weight for part in parts if part.weight is not None]
+    return (
+        mix(f"{name} {split}", sources, weights) if weights else Union(f"{name} {split}", sources)
+    )
 
 
 def _nearest(name: str) -> str | None:

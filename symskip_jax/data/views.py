@@ -111,7 +111,7 @@ class View:
                 height, width = height // reduction, width // reduction
         shown = image[top : top + height, left : left + width]
         if shown.shape[:2] == self.crop:
-            return np.ascontiguousarray(shown)
+            return shown
         shrinks = shown.shape[0] > self.crop[0] or shown.shape[1] > self.crop[1]
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         resized = cv2.resize(shown, self.crop[::-1], interpolation=method)

@@ -3,7 +3,13 @@
 import os
 from argparse import Namespace
 
+import rich.progress
+from rich.console import Console
+
 from symskip_jax.data.catalog import list_datasets
+from symskip_jax.errors import UserError
+
+SHOWN_CLASSES = 20
 
 
 def run_data(arguments: Namespace) -> None:
@@ -12,6 +18,10 @@ def run_data(arguments: Namespace) -> None:
         import_dataset(arguments)
     elif arguments.action == "prepare":
         prepare_dataset(arguments)
+    elif arguments.action == "info":
+        print_info(arguments.name, arguments.data_dir)
+    elif arguments.action == "check":
+        check_dataset(arguments.name, arguments.split, arguments.data_dir)
     else:
         print_datasets(arguments.data_dir)
 
@@ -46,3 +56,91 @@ def prepare_dataset(arguments: Namespace) -> None:
 
     path, done = prepare(arguments.name, arguments.data_dir)
     print(f"tfds:{arguments.name.removeprefix('tfds:')}\n    {done}\n    {path}")
+
+
+def print_info(name: str, data_dir: str | None) -> None:
+    """Prints what a dataset is: what is known of it, and what there is of it here.
+
+    Raises:
+        UserError: it is not here, and nothing is known of it.
+    """
+    from symskip_jax.data.facts import FACTS, how_to_get, known_name, source_name
+    from symskip_jax.data.inspection import find_named, open_splits
+    from symskip_jax.data.named_subsets import subset_names
+
+    known = known_name(name)
+    sources, missing = {}, ""
+    try:
+        sources = open_splits(source_name(name, data_dir), data_dir)
+    except UserError as error:
+        if known is None:
+            raise
+        missing = str(error)
+    print(source_name(name, data_dir))
+    if known:
+        facts = FACTS[known]
+        splits = ", ".join(f"{split} {count:,}" for split, count in facts.splits.items())
+        print(f"    {facts.text}")
+        print(f"    as published: {splits}; {facts.image_size}; {facts.num_classes:,} classes")
+        print(f"    licence: {facts.licence}")
+        print(f"    how to get it: {how_to_get(known)}")
+    if missing:
+        print(f"    not here: {missing}")
+        return
+    print("    here: " + ", ".join(f"{split} {len(it):,}" for split, it in sources.items()))
+    if prepared := find_named(source_name(name, data_dir), data_dir):
+        print(f"    where: {prepared.path}")
+        if subsets := subset_names(prepared):
+            print(f"    and its subsets: {', '.join(subsets)}")
+    source = next(iter(sources.values()))
+    print(f"    the first image: {source.describe(0)}")
+    height, width, channels = source.features.image_shape
+    size = f"{width}x{height}" if source.features.fixed_shape else "of several sizes, perhaps"
+    print(f"    images: {size}, {'RGB' if channels == 3 else 'grey'}")
+    print(f"    labels: {_describe_labels(source.features.label_kind, source.class_names)}")
+
+
+def check_dataset(name: str, split: str | None, data_dir: str | None) -> None:
+    """Decodes every image of a dataset, or of one split, and prints a line for each broken one.
+
+    Raises:
+        UserError: the dataset cannot be opened, or an image is broken.
+    """
+    from symskip_jax.data.facts import source_name
+    from symskip_jax.data.inspection import check_images, open_splits
+    from symskip_jax.data.sources import open_source
+
+    name = source_name(name, data_dir)
+    if split is None:
+        sources = open_splits(name, data_dir)
+    else:
+        sources = {split: open_source(name, split, data_dir)}
+    num_images = num_broken = 0
+    for source in sources.values():
+        shown = rich.progress.track(
+            check_images(source),
+            source.name,
+            total=len(source),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for lines in shown:
+            num_images += 1
+            num_broken += bool(lines)
+            for line in lines:
+                print(line)
+    splits = ", ".join(sources)
+    if num_broken:
+        raise UserError(f"{num_broken:,} of {num_images:,} images of {name} ({splits}) are broken")
+    print(f"{name}: all {num_images:,} images can be read ({splits})")
+
+
+def _describe_labels(kind: str, class_names: tuple[str, ...] | None) -> str:
+    if class_names is None:
+        return "none"
+    what = {"class": "one class an image", "classes": "several classes an image", "mask": "masks"}
+    names = ", ".join(class_names[:SHOWN_CLASSES])
+    more = f" and {len(class_names) - SHOWN_CLASSES:,} more"
+    return f"{what[kind]}, of {len(class_names):,}: {names}" + (
+        more if len(class_names) > SHOWN_CLASSES else ""
+    )

@@ -122,6 +122,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         evaluate=lambda state: measure(state.variables),
         schedule=schedule,
         best="accuracy",
+        notes=[train.describe(), test.describe()],
     )
 
 

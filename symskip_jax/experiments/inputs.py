@@ -1,7 +1,6 @@
 """From a configuration to images: which source, shown how, on the device or streamed to it."""
 
 import dataclasses
-import logging
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -30,8 +29,6 @@ from symskip_jax.transforms import Normalization, measure_normalization
 RESIDENT_SHARE = 0.25
 PROBED_IMAGES = 16
 NORMALIZATION_IMAGES = 1024
-
-log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +62,13 @@ class Input:
     def channels(self) -> int:
         """1 or 3."""
         return self.source.features.image_shape[2]
+
+    def describe(self) -> str:
+        """Returns what there is and how it is read, in a line."""
+        how = "streamed"
+        if self.resident is not None:
+            how = f"resident in memory, {self.resident.images_nhwc.nbytes / 2**20:,.1f} MiB"
+        return f"{self.name}: {len(self):,} images, {how}"
 
     def labels(self) -> np.ndarray:
         """Returns the classes, int32 [N], -1 where an image has none."""
@@ -169,8 +173,6 @@ def load_split(config: ConfigDict, split: str, name: str = "") -> Input:
         view = View(tuple(data.crop), data.view, data.resize, data.min_area)
     else:
         _check_crop(tuple(data.crop), shape, source.name)
-    how = "streamed" if resident is None else f"resident, {resident.images_nhwc.nbytes:,} bytes"
-    log.info("%s: %s images, %s (data.input=%s)", source.name, f"{len(source):,}", how, data.input)
     return Input(source, resident, view, parallel, faults)
 
 

@@ -99,6 +99,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         evaluate=evaluate,
         schedule=schedule,
         best="psnr",
+        notes=[train.describe(), test.describe()],
     )
 
 

@@ -2,7 +2,7 @@
 
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def run_training(
     evaluate: Callable[[TrainState], dict[str, float]],
     schedule: optax.Schedule,
     best: str,
+    notes: Sequence[str],
 ) -> TrainState:
     """Starts or resumes a run in its folder and brings it to its end.
 
@@ -86,6 +87,7 @@ def run_training(
         evaluate: see `fit`.
         schedule: learning rate by step.
         best: the evaluation metric whose best checkpoint is kept.
+        notes: lines about the run, said when it begins.
     """
     described = {f"config.{key}": value for key, value in flat(config).items()}
     claim_workdir(workdir, {**identity, **described})
@@ -102,6 +104,8 @@ def run_training(
     log = RunLog(workdir, int(state.step), plan.total_steps)
     if restored is not None:
         log.say(f"resumed after step {int(state.step)} of {plan.total_steps}")
+    for note in notes:
+        log.say(note)
 
     def learning_rate(state: TrainState) -> float:
         return float(schedule(state.step)) * plateau_scale(state.opt_state)

@@ -1,0 +1,135 @@
+"""`symskip data info` and `symskip data check`."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from data_helpers import noise_images, user_error, write_image, write_tfds
+
+from symskip_jax import cli
+from symskip_jax.data.facts import FACTS, how_to_get, known_name
+from symskip_jax.data.inspection import check_images, open_splits
+from symskip_jax.data.sources import open_source
+
+
+@pytest.fixture
+def photos(tmp_path) -> Path:
+    for split, count in (("train", 70), ("val", 3)):
+        for index in range(count):
+            path = tmp_path / "photos" / split / "cat" / f"{index:02}.png"
+            write_image(path, noise_images(5, 6, 3, seed=index))
+    return tmp_path / "photos"
+
+
+def test_every_split_is_opened_once(photos, tmp_path):
+    assert [*open_splits(f"folder:{photos}", None)] == ["train", "val"]
+    (photos / "test").mkdir()
+    write_image(photos / "test" / "cat" / "x.png", noise_images(5, 6))
+    assert [*open_splits(f"folder:{photos}", None)] == ["train", "val", "test"]
+    assert [*open_splits("digits", None)] == ["train", "test"]
+    images = noise_images(4, 4, 4, 3)
+    write_tfds(tmp_path, {"odd": (images, [0] * 4), "train": (images[:2], [0, 1])})
+    for name in ("tfds:scribbles", "tfds:scribbles:1.0.0"):
+        found = open_splits(name, str(tmp_path))
+        assert {split: len(it) for split, it in found.items()} == {"odd": 4, "train": 2}
+    assert "does not exist" in user_error(lambda: open_splits("folder:/nowhere", None))
+    assert "tfds:cifar10" in user_error(lambda: open_splits("tfds:cifar10", str(tmp_path)))
+
+
+def test_whole_images_are_not_complained_of(photos):
+    source = open_source(f"folder:{photos}", "train")
+    assert [*check_images(source)] == [[]] * 70
+
+
+def test_each_broken_image_is_named_with_its_reason(photos):
+    cut, gone = photos / "train" / "cat" / "07.png", photos / "train" / "cat" / "69.png"
+    source = open_source(f"folder:{photos}", "train")
+    cut.write_bytes(cut.read_bytes()[:-30])
+    gone.unlink()
+    found = [*check_images(source)]
+    assert [index for index, lines in enumerate(found) if lines] == [7, 69]
+    assert found[7][0].startswith(f"{cut} is cut short")
+    assert found[69][0].startswith(f"{gone} cannot be read")
+
+
+def test_wrong_labels_and_sizes_of_records_are_named(tmp_path):
+    features = {
+        "image": tfds.features.Image(shape=(6, 5, 3)),
+        "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+    }
+    images = [noise_images(6, 5, 3), noise_images(6, 5, 3), noise_images(6, 4, 3)]
+    write_tfds(tmp_path, {"train": (images, [0, 2, 1])}, features=features)
+    found = [*check_images(open_source("tfds:scribbles", "train", str(tmp_path)))]
+    assert found[0] == []
+    assert "image 1 of tfds:scribbles train has the label 2" in found[1][0]
+    assert "image 2 of tfds:scribbles train is [6, 4, 3]" in found[2][0]
+
+
+def test_check_prints_what_is_broken_and_leaves_with_2(photos, capfd):
+    assert cli.main(["data", "check", f"folder:{photos}"]) == 0
+    assert "all 73 images can be read (train, val)" in capfd.readouterr().out
+    broken = photos / "val" / "cat" / "01.png"
+    broken.write_bytes(b"no picture")
+    assert cli.main(["data", "check", f"folder:{photos}"]) == 2
+    out, err = capfd.readouterr()
+    assert [line.split(" ")[0] for line in out.splitlines()] == [str(broken)]
+    assert f"1 of 73 images of folder:{photos} (train, val) are broken" in err
+    assert cli.main(["data", "check", f"folder:{photos}", "--split=train"]) == 0
+    assert cli.main(["data", "check", f"folder:{photos}", "--split=dev"]) == 2
+    assert "'dev'" in capfd.readouterr().err
+
+
+def test_check_reads_voc_masks_too(real_data, capfd):
+    name = f"voc_segmentation:{real_data / 'VOCdevkit'}"
+    assert cli.main(["data", "check", name, "--split=val"]) == 0
+    assert "all 50 images" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_what_is_known_is_said_of_what_is_not_here(name, tmp_path, capfd):
+    assert cli.main(["data", "info", name, "--data_dir", str(tmp_path)]) == 0
+    out = capfd.readouterr().out
+    facts = FACTS[name]
+    for part in ("not here", f"train {facts.splits['train']:,}", facts.licence, how_to_get(name)):
+        assert part in out
+    assert f"symskip data import {name} " in out
+
+
+def test_info_says_what_is_here(photos, tmp_path, capfd):
+    assert cli.main(["data", "info", f"folder:{photos}"]) == 0
+    out = capfd.readouterr().out
+    first = str(photos / "train" / "cat" / "00.png")
+    for part in ("here: train 70, val 3", first, "RGB", "one class an image, of 1: cat"):
+        assert part in out
+    np.savez(tmp_path / "a.npz", images=noise_images(30, 4, 6))
+    assert cli.main(["data", "info", f"npz:{tmp_path / 'a.npz'}"]) == 0
+    out = capfd.readouterr().out
+    assert "train 27, test 3" in out and "6x4, grey" in out and "labels: none" in out
+    written = write_tfds(tmp_path, {"odd": (noise_images(3, 4, 4, 3), [0, 1, 0])}, config="large")
+    assert cli.main(["data", "info", "tfds:scribbles/large", "--data_dir", str(tmp_path)]) == 0
+    out = capfd.readouterr().out
+    assert "here: odd 3" in out and f"where: {written}" in out
+    assert cli.main(["data", "info", "nonsense"]) == 2
+    assert "unknown dataset 'nonsense'" in capfd.readouterr().err
+
+
+def test_names_by_which_a_dataset_is_known():
+    for name in ("cifar10", "tfds:cifar10", "tfds:cifar10:3.0.2"):
+        assert known_name(name) == "cifar10"
+    assert known_name("tfds:voc/2007") == known_name("voc2007") == "voc2007"
+    assert known_name("digits") is None
+
+
+def test_facts_are_those_of_the_data(real_data):
+    found = open_splits("tfds:cifar10", str(real_data / "tfds"))
+    assert {split: len(it) for split, it in found.items()} == FACTS["cifar10"].splits
+    assert len(found["train"].class_names or ()) == FACTS["cifar10"].num_classes
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10"])
+def test_facts_are_those_of_tfds(name):
+    info = tfds.builder(name, data_dir="/nowhere").info
+    assert info.features["label"].num_classes == FACTS[name].num_classes
+    height, width, _ = info.features["image"].shape
+    assert FACTS[name].image_size == f"{width}x{height}"
