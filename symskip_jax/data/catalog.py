@@ -7,6 +7,9 @@ from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from symskip_jax.data.gcs import bucket_folder, is_bucket, read_infos
+from symskip_jax.errors import UserError
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -74,32 +77,69 @@ def list_datasets(data_dir: str | None = None) -> list[Listing]:
 
 
 def resolve_data_dir(data_dir: str | None) -> Path:
-    """The folder meant by a data_dir: None is TFDS_DATA_DIR, or else ~/tensorflow_datasets."""
-    default = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return Path(data_dir or default).expanduser()
+    """The folder meant by a data_dir: None is TFDS_DATA_DIR, or else ~/tensorflow_datasets.
+
+    Of gs://BUCKET/PATH it is an `etils.epath.Path`, which does what is needed here of a Path.
+
+    Raises:
+        UserError: it is on a bucket, and gcsfs is not installed.
+    """
+    folder = _named_dir(data_dir)
+    return bucket_folder(folder) if is_bucket(folder) else Path(folder).expanduser()
+
+
+def resolve_local_dir(data_dir: str | None) -> Path:
+    """`resolve_data_dir`, of a folder to write into.
+
+    Raises:
+        UserError: it is on a bucket.
+    """
+    folder = _named_dir(data_dir)
+    if not is_bucket(folder):
+        return Path(folder).expanduser()
+    raise UserError(
+        f"{folder} is only read: choose another --data_dir, on this machine, and copy the dataset "
+        "from there with `gcloud storage cp -r`"
+    )
 
 
 def find_prepared(data_dir: Path, name: str | None = None) -> list[Prepared]:
     """The TFDS datasets (of this name) in data_dir, by name, config and version.
 
     One whose dataset_info.json cannot be understood is left out.
+
+    Raises:
+        UserError: data_dir is on a bucket, and not there, or there is no access to it.
+        ReadFailedError: the bucket did not answer.
     """
-    base = escape(name) if name else "*"
-    infos = [
-        *data_dir.glob(f"{base}/*/dataset_info.json"),
-        *data_dir.glob(f"{base}/*/*/dataset_info.json"),
-    ]
-    found = [prepared for info in infos if (prepared := _read_info(info, data_dir))]
+    if is_bucket(data_dir):
+        texts = read_infos(data_dir, name)
+    else:
+        base = escape(name) if name else "*"
+        patterns = (f"{base}/*/dataset_info.json", f"{base}/*/*/dataset_info.json")
+        texts = {path: _read(path) for pattern in patterns for path in data_dir.glob(pattern)}
+    found = [it for path, text in texts.items() if (it := _parse(path.parent, text, data_dir))]
     return sorted(found, key=lambda it: (it.name, it.config or "", _numbers(it.version)))
 
 
-def _read_info(path: Path, data_dir: Path) -> Prepared | None:
-    name, *config, version = path.parent.relative_to(data_dir).parts
+def _named_dir(data_dir: str | None) -> str:
+    return data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _parse(folder: Path, info_text: bytes, data_dir: Path) -> Prepared | None:
+    name, *config, version = folder.relative_to(data_dir).parts
     try:
         _numbers(version)
-        info = json.loads(path.read_text())
+        info = json.loads(info_text)
         return Prepared(
-            path=path.parent,
+            path=folder,
             name=name,
             config=config[0] if config else None,
             version=version,
@@ -109,7 +149,7 @@ def _read_info(path: Path, data_dir: Path) -> Prepared | None:
                 for split in info.get("splits", ())
             },
         )
-    except (ValueError, TypeError, KeyError, AttributeError, OSError):
+    except (ValueError, TypeError, KeyError, AttributeError):
         return None
 
 

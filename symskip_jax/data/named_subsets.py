@@ -1,6 +1,7 @@
 """Named parts of a split: STL-10's folds, and ImageNet's animals and vehicles."""
 
 import hashlib
+import io
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ import numpy as np
 
 from symskip_jax.data.base import Source
 from symskip_jax.data.catalog import Prepared
+from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.splits import draw_evenly
 from symskip_jax.errors import UserError
 
@@ -90,7 +92,7 @@ def kept_labels(prepared: Prepared, split: str) -> np.ndarray | None:
         return None
     for path in (_labels_file(prepared.path, split), _cached_labels(prepared, split)):
         try:
-            labels_n = np.load(path, allow_pickle=False)
+            labels_n = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
         except (OSError, ValueError, EOFError):
             continue
         if labels_n.shape == (prepared.num_images[split],) and labels_n.dtype == np.int32:
@@ -128,12 +130,14 @@ def _draw(labels_n: np.ndarray, is_chosen_k: np.ndarray) -> np.ndarray:
 def _read_subsets(prepared: Prepared) -> dict[str, NamedSubset]:
     path = prepared.path / SUBSETS_FILE
     try:
-        if not path.exists():
-            return {}
+        with answering(path):
+            content = path.read_bytes()
         return {
             name: _checked(it["split"], np.array(it["indices"]), prepared)
-            for name, it in json.loads(path.read_text()).items()
+            for name, it in json.loads(content).items()
         }
+    except FileNotFoundError:
+        return {}
     except (ValueError, TypeError, LookupError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -163,7 +167,10 @@ def _labels_file(folder: Path, split: str) -> Path:
 
 
 def _cached_labels(prepared: Prepared, split: str) -> Path:
-    changed = (prepared.path / "dataset_info.json").stat().st_mtime_ns
-    key = f"{prepared.path.absolute()} {changed} {split}"
+    info = prepared.path / "dataset_info.json"
+    if is_bucket(info):
+        key = f"{info} {hashlib.sha256(info.read_bytes()).hexdigest()} {split}"
+    else:
+        key = f"{prepared.path.absolute()} {info.stat().st_mtime_ns} {split}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symskip_jax"
     return cache / "labels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"

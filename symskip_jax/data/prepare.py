@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from symskip_jax.data.archives.writer import Shard
-from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
+from symskip_jax.data.catalog import Prepared, find_prepared, resolve_local_dir
 from symskip_jax.data.staging import staged
 from symskip_jax.data.tfds_source import ARRAY_RECORD, NAME
 from symskip_jax.errors import UserError
@@ -40,7 +40,7 @@ def prepare(name: str, data_dir: str | None = None) -> tuple[Path, str]:
     match = NAME.fullmatch(name.removeprefix("tfds:"))
     if not match:
         raise UserError(f"'{name}' is not of the form NAME[/CONFIG][:VERSION]")
-    folder = resolve_data_dir(data_dir)
+    folder = resolve_local_dir(data_dir)
     found = [
         it
         for it in find_prepared(folder, match["name"])

@@ -1,5 +1,6 @@
 """TensorFlow Datasets prepared as ArrayRecord, read without TensorFlow."""
 
+import copy
 import hashlib
 import re
 import shlex
@@ -16,10 +17,11 @@ from tensorflow_datasets.proto import tf_example_pb2
 from symskip_jax.data.archives.known import KNOWN
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
+from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.named_subsets import find_subset, kept_labels, subset_names
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.voc import multi_label
-from symskip_jax.errors import UserError
+from symskip_jax.errors import ReadFailedError, UserError
 
 ARRAY_RECORD = "array_record"
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
@@ -52,6 +54,7 @@ class TfdsSource(Source):
         UserError: the dataset is unknown, not prepared, not prepared as ArrayRecord or not whole;
             the split is unknown; there is no uint8 image of 1 or 3 channels. The line says what to
             do.
+        ReadFailedError: the data is on a bucket, which did not answer.
     """
 
     def __init__(self, name: str, split: str, data_dir: str | None = None):
@@ -79,17 +82,24 @@ class TfdsSource(Source):
 
     def stored_many(self, indices: Sequence[int], /) -> list[Stored]:
         """Read many records in one call, which costs little more than one."""
-        with _expecting_whole(self._prepared):
-            return [self._stored(record) for record in self._records.__getitems__(indices)]
+        try:
+            with _expecting_whole(self._prepared):
+                return [self._stored(record) for record in self._records.__getitems__(indices)]
+        except ReadFailedError:
+            # An ArrayRecord reader that failed once fails for ever; a copy opens new ones.
+            self._records.data_source = copy.copy(self._records.data_source)
+            raise
 
     def labels(self) -> np.ndarray:
         """Give the labels of all images, int32 [N], from the list of them where one is kept."""
-        kept = kept_labels(self._prepared, self._split)
+        with _expecting_whole(self._prepared):
+            kept = kept_labels(self._prepared, self._split)
         return super().labels() if kept is None else kept
 
     def fingerprint(self) -> str:
         """Give 16 digits of the dataset's description and of the split; no record is read."""
-        info = (self._prepared.path / "dataset_info.json").read_bytes()
+        with _expecting_whole(self._prepared):
+            info = (self._prepared.path / "dataset_info.json").read_bytes()
         return hashlib.sha256(info + self._split.encode()).hexdigest()[:16]
 
     def _stored(self, record: bytes) -> Stored:
@@ -171,6 +181,9 @@ def _not_prepared(name: str, base_name: str, data_dir: Path) -> str:
 
 
 def _how_to_prepare(name: str, data_dir: Path) -> str:
+    if is_bucket(data_dir):
+        copied = f"gcloud storage cp -r FOLDER/* {shlex.quote(str(data_dir))}"
+        return f"symskip data prepare {name} --data_dir FOLDER && {copied}"
     return f"symskip data prepare {name} --data_dir {shlex.quote(str(data_dir))}"
 
 
@@ -209,7 +222,8 @@ def _expecting_whole(prepared: Prepared) -> Iterator[None]:
     LookupError is among it: of some short files ArrayRecord gives empty records.
     """
     try:
-        yield
+        with answering(prepared.path):
+            yield
     except (RuntimeError, ValueError, TypeError, LookupError, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(

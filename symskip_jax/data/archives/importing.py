@@ -11,7 +11,7 @@ from symskip_jax.data.archives.imagenet import import_imagenet
 from symskip_jax.data.archives.stl10 import import_stl10
 from symskip_jax.data.archives.voc import import_voc
 from symskip_jax.data.archives.writer import dataset_folder
-from symskip_jax.data.catalog import resolve_data_dir
+from symskip_jax.data.catalog import resolve_local_dir
 from symskip_jax.data.staging import staged
 from symskip_jax.errors import UserError
 
@@ -68,7 +68,7 @@ def import_archives(
             + (f"did you mean '{near[0]}'? " if near else "")
             + f"there are {', '.join(_IMPORTERS)}"
         )
-    target, opened_by = _target(name, resolve_data_dir(data_dir))
+    target, opened_by = _target(name, resolve_local_dir(data_dir))
     if target.exists():
         return Imported(opened_by, target, is_new=False)
     paths = [Path(archive).expanduser() for archive in archives]
