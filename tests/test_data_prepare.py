@@ -2,6 +2,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import archives
 import pytest
@@ -38,6 +39,35 @@ def test_without_tensorflow_a_line_says_how_to_get_it(tmp_path, monkeypatch):
 
 def test_names_that_are_none(tmp_path):
     assert "NAME[/CONFIG][:VERSION]" in user_error(lambda: prepare("a:b:c", str(tmp_path)))
+
+
+class Failing:
+    """A builder of TFDS whose download breaks off: only that is not the real one."""
+
+    def __init__(self, name: str, data_dir: str, file_format: str):
+        self.data_path = f"{data_dir}/{name}/1.0.0"
+        self._downloads = Path(data_dir) / "downloads" / name
+
+    def download_and_prepare(self) -> None:
+        Path(self.data_path).parent.mkdir()
+        for name in ("half.gz.tmp.1a", "whole.gz"):
+            (self._downloads / name).mkdir(parents=True)
+        raise OSError("Connection\nbroken")
+
+
+def test_half_a_download_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(preparing, "find_spec", lambda name: True)
+    message = user_error(lambda: prepare("cifar11", str(tmp_path)))
+    assert "'cifar11' is not known" in message and "'cifar10" in message
+    monkeypatch.setattr(preparing.tfds, "builder", Failing)
+    message = user_error(lambda: prepare("cifar10", str(tmp_path)))
+    assert "tfds:cifar10" in message and "Connection broken" in message
+    # What is whole is kept, as the next try would have to fetch it again.
+    assert archives.listing(tmp_path) == [
+        "downloads",
+        "downloads/cifar10",
+        "downloads/cifar10/whole.gz",
+    ]
 
 
 # In processes of their own: TensorFlow warns, and is not to be imported into these tests.

@@ -1,8 +1,10 @@
 """TFDS datasets made readable: prepared, or converted from TFRecord. Needs TensorFlow."""
 
 import json
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from symskip_jax.data.tfds_source import ARRAY_RECORD, NAME
 from symskip_jax.errors import UserError
 
 INFO_FILE = "dataset_info.json"
+PARTIAL = "*.tmp.*"  # what TFDS calls the folder of a file that it is downloading
 
 
 def prepare(name: str, data_dir: str | None = None) -> tuple[Path, str]:
@@ -53,6 +56,11 @@ def prepare(name: str, data_dir: str | None = None) -> tuple[Path, str]:
     if len({it.config for it in found}) > 1:
         there = ", ".join(it.full_name for it in found)
         raise UserError(f"'{name}' has several configs in {folder}: name one of {there}")
+    known = tfds.list_builders(with_community_datasets=False)
+    if not found and match["name"] not in known:
+        near = get_close_matches(match["name"].lower(), known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else "TFDS's catalog lists what there is"
+        raise UserError(f"'{name}' is not known to TFDS: {hint}")
     if found:
         convert(found[-1])
         return found[-1].path, f"has {ARRAY_RECORD} beside {found[-1].file_format} now"
@@ -105,10 +113,22 @@ def _read_shard(file: Path, length: int) -> Iterator[bytes]:
 
 
 def _download(name: str, data_dir: Path) -> Path:
+    downloads = data_dir / "downloads"
+    before = set(downloads.rglob(PARTIAL))
     with _explained(f"tfds:{name}", "TFDS gave up"):
         builder: Any = tfds.builder(name, data_dir=str(data_dir), file_format=ARRAY_RECORD)
-        builder.download_and_prepare()
-    return Path(builder.data_path)
+        folder = Path(builder.data_path)
+        try:
+            builder.download_and_prepare()
+        except BaseException:
+            # TFDS sweeps up what it has half prepared, but not what it has half downloaded.
+            for path in set(downloads.rglob(PARTIAL)) - before:
+                shutil.rmtree(path, ignore_errors=True)
+            for path in (folder.parent, folder.parent.parent):
+                with suppress(OSError):  # there is something in it
+                    path.rmdir()
+            raise
+    return folder
 
 
 @contextmanager
