@@ -39,6 +39,7 @@ def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
     source.name = f"tfds:{name} {split}"
     return source
 
+
 # ArrayRecord reads many at once in threads that it starts for that, which is dear for so few.
 FEW = 32
 
