@@ -11,6 +11,7 @@ from symskip_jax.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 
 
 def test_the_python_example_trains_a_step(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,7 +22,8 @@ def test_the_python_example_trains_a_step(capsys: pytest.CaptureFixture[str]) ->
 
 
 def commands() -> list[str]:
-    blocks = "".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL)).replace("\\\n", " ")
+    pages = "\n".join(PAGES.values())
+    blocks = "".join(re.findall(r"```sh\n(.*?)```", pages, re.DOTALL)).replace("\\\n", " ")
     return [line for line in blocks.splitlines() if re.search(r"(^| )symskip ", line)]
 
 
@@ -30,7 +32,7 @@ def test_every_command_shown_is_one_and_sets_fields_there_are(
     command: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    words = shlex.split(command)
+    words = shlex.split(command, comments=True)
     arguments, rest = _parser().parse_known_args(words[words.index("symskip") + 1 :])
     assert all(word.startswith("--config.") for word in rest)
     if getattr(arguments, "config", None):
@@ -38,7 +40,10 @@ def test_every_command_shown_is_one_and_sets_fields_there_are(
 
 
 def test_links_and_pictures_exist() -> None:
-    targets = re.findall(r"\]\(([^)#:]+)\)", README)
+    targets = [
+        path.parent / target
+        for path, text in PAGES.items()
+        for target in re.findall(r"\]\(([^)#:]+)\)", text)
+    ]
     assert targets
-    missing = [target for target in targets if not (ROOT / target).exists()]
-    assert not missing
+    assert not [target for target in targets if not target.exists()]

@@ -42,6 +42,10 @@ def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
     return source
 
 
+# ArrayRecord reads many at once in threads that it starts for that, which is dear for so few.
+FEW = 32
+
+
 class TfdsSource(Source):
     """A split of a prepared dataset that has an `image` and, perhaps, a `label`.
 
@@ -84,6 +88,8 @@ class TfdsSource(Source):
         """Read many records in one call, which costs little more than one."""
         try:
             with _expecting_whole(self._prepared):
+                if len(indices) < FEW:
+                    return [self._stored(self._records[index]) for index in indices]
                 return [self._stored(record) for record in self._records.__getitems__(indices)]
         except ReadFailedError:
             # An ArrayRecord reader that failed once fails for ever; a copy opens new ones.
