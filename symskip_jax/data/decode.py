@@ -99,14 +99,14 @@ def decode_rows(content: bytes, channels: int, reduction: int, rows: int) -> np.
         return decode_image(content, channels, reduction)
     # The decoder stops at the height that the header gives: a fifth less time for crops of 225 out
     # of 375 rows. OpenCV would complain on the terminal about what is left over.
-    at = header.height_at
-    shortened = content[:at] + height.to_bytes(2, "big") + content[at + 2 :]
+    shortened = bytearray(content)
+    shortened[header.height_at : header.height_at + 2] = height.to_bytes(2, "big")
     size = -(-height // reduction), -(-header.width // reduction)
     image = np.empty((*size, channels), np.uint8)
     colours = "RGB" if channels == 3 else "GRAY"
     try:
         simplejpeg.decode_jpeg(
-            shortened, colours, min_height=size[0], min_width=size[1], buffer=image
+            shortened, colours, True, min_height=size[0], min_width=size[1], buffer=image
         )
     except ValueError as error:
         # Of several complaints the first is raised, so that damage to these rows is not missed.
