@@ -195,6 +195,21 @@ def test_the_fingerprint_tells_lists_and_labels_apart(devkit):
     assert len(found | {fingerprint()}) == 4
 
 
+@pytest.mark.parametrize(
+    ("scheme", "file"),
+    [
+        ("voc", "JPEGImages/000002.jpg"),
+        ("voc_segmentation", "JPEGImages/000002.jpg"),
+        ("voc_segmentation", "SegmentationClass/000002.png"),
+    ],
+)
+def test_the_fingerprint_changes_with_the_size_of_a_file(devkit, scheme, file):
+    before = open_source(f"{scheme}:{devkit}", "train").fingerprint()
+    with (devkit / file).open("ab") as opened:
+        opened.write(b"\0")
+    assert open_source(f"{scheme}:{devkit}", "train").fingerprint() != before
+
+
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_labels_are_those_of_the_devkits_own_lists(real_data, split):
     root = real_data / "VOCdevkit" / "VOC2012"
