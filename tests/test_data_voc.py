@@ -10,6 +10,7 @@ import pytest
 from data_helpers import noise_images, user_error
 from PIL import Image
 
+from symskip_jax.data.reading import Faults, Reader
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import BadImageError
 
@@ -174,6 +175,19 @@ def test_masks_that_cannot_be_used_are_named(devkit):
         assert "cut short" in message()
     path.write_bytes(whole)
     source.stored(1)
+
+
+@pytest.mark.parametrize("damaged", [{1}, {0, 1}])
+def test_an_image_with_a_damaged_mask_can_be_skipped(devkit, damaged):
+    source = open_source(f"voc_segmentation:{devkit}", "train")
+    for index in damaged:
+        path = devkit / "SegmentationClass" / f"00000{index + 1}.png"
+        path.write_bytes(path.read_bytes()[:-24])
+    read = Reader(source, None, Faults("skip")).read([0, 1, 2])
+    np.testing.assert_array_equal(read.bad_b, [i if i in damaged else -1 for i in range(3)])
+    np.testing.assert_array_equal(read.images_bhwc[1], source[2].image)
+    with pytest.raises(BadImageError, match="SegmentationClass"):
+        Reader(source, None, Faults("fail")).read([0, 1, 2])
 
 
 def test_a_broken_image_is_named(devkit):
