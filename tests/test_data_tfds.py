@@ -5,11 +5,14 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from array_record.python.array_record_module import ArrayRecordWriter
+from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from data_helpers import noise_images, user_error, write_tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
+from symskip_jax.data.reading import Faults, Reader
 from symskip_jax.data.resident import load_resident
 from symskip_jax.data.sources import open_source
+from symskip_jax.errors import BadImageError, ReadFailedError
 
 TRAIN = (noise_images(12, 6, 5, 3), [0, 1] * 6)
 TEST = (noise_images(3, 6, 5, 3, seed=1), [1, 1, 0])
@@ -99,6 +102,59 @@ def test_records_that_are_none_are_named(tmp_path):
         source = open_source("tfds:scribbles", "train", str(folder.parent.parent))
         message = user_error(lambda source=source: source[0])
         assert str(folder) in message and "not whole" in message
+        assert message.startswith("image 0 of tfds:scribbles train is damaged")
+
+
+def without_image(records: list[bytes], index: int) -> None:
+    example = tf_example_pb2.Example.FromString(records[index])
+    del example.features.feature["image"]
+    records[index] = example.SerializeToString()
+
+
+def unparsable(records: list[bytes], index: int) -> None:
+    records[index] = records[index][:-5]
+
+
+@pytest.mark.parametrize("damage", [without_image, unparsable, None])
+def test_a_damaged_record_is_named_and_can_be_skipped(tmp_path, damage):
+    bad, count = 37, 60
+    images, labels = noise_images(count, 6, 5, 3), [0, 1] * (count // 2)
+    (file,) = write_tfds(tmp_path, {"train": (images, labels)}).glob("*.array_record*")
+    reader = ArrayRecordReader(str(file))
+    records = reader.read_all()
+    reader.close()
+    if damage:
+        damage(records, bad)
+        writer = ArrayRecordWriter(str(file), "group_size:1")
+        for record in records:
+            writer.write(record)
+        writer.close()
+    else:  # a byte on the disk
+        content = bytearray(file.read_bytes())
+        content[content.index(records[bad][100:130])] ^= 1
+        file.write_bytes(content)
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    for indices in (range(count), [bad], [*range(30, 45)], [*range(count)][::-1]):
+        with pytest.raises(BadImageError, match=f"^image {bad} of tfds:scribbles train is damaged"):
+            source.stored_many(indices)
+    data = load_resident(source, Faults("skip"))
+    expected = images.copy()
+    expected[bad] = images[bad + 1]
+    np.testing.assert_array_equal(data.images_nhwc, expected)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+def test_a_disk_that_is_away_for_a_moment_is_waited_for(tmp_path, monkeypatch, caplog, count):
+    images, labels = noise_images(40, 6, 5, 3), [0, 1] * 20
+    (file,) = write_tfds(tmp_path, {"train": (images, labels)}).glob("*.array_record*")
+    source = open_source("tfds:scribbles", "train", str(tmp_path))
+    away = file.rename(tmp_path / "away")
+    with pytest.raises(ReadFailedError, match="cannot be read: open"):
+        source.stored_many(range(count))
+    monkeypatch.setattr("symskip_jax.data.reading.time.sleep", lambda _: away.rename(file))
+    read = Reader(source, None, Faults()).read(range(count))
+    np.testing.assert_array_equal(read.images_bhwc, images[:count])
+    assert "trying again" in caplog.text
 
 
 def test_grey_images_keep_one_channel(tmp_path):

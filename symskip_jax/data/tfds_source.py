@@ -4,11 +4,11 @@ import copy
 import hashlib
 import re
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -21,7 +21,7 @@ from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.named_subsets import find_subset, kept_labels, subset_names
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.voc import multi_label
-from symskip_jax.errors import ReadFailedError, UserError
+from symskip_jax.errors import BadImageError, ReadFailedError, UserError
 
 ARRAY_RECORD = "array_record"
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
@@ -44,6 +44,15 @@ def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
 
 # ArrayRecord reads many at once in threads that it starts for that, which is dear for so few.
 FEW = 32
+
+# What ArrayRecord says where the system failed and not the file. A file that is gone is among it,
+# because so are those of a disk that is away for a moment.
+MAY_PASS = re.compile(
+    r"\b(open|fstat|lseek|p?read)\(\) failed|input/output error|stale|connection|timed out", re.I
+)
+ONE_RECORD = "chunk data hash mismatch"  # as TFDS writes them, each record is a chunk
+
+T = TypeVar("T")
 
 
 class TfdsSource(Source):
@@ -86,15 +95,17 @@ class TfdsSource(Source):
 
     def stored_many(self, indices: Sequence[int], /) -> list[Stored]:
         """Read many records in one call, which costs little more than one."""
-        try:
-            with _expecting_whole(self._prepared):
-                if len(indices) < FEW:
-                    return [self._stored(self._records[index]) for index in indices]
-                return [self._stored(record) for record in self._records.__getitems__(indices)]
-        except ReadFailedError:
-            # An ArrayRecord reader that failed once fails for ever; a copy opens new ones.
-            self._records.data_source = copy.copy(self._records.data_source)
-            raise
+        if len(indices) >= FEW:
+            with suppress(BadImageError):  # which one it is, reading them one by one tells
+                records = self._read("a record", lambda: self._records.__getitems__(indices))
+                return [self._stored(*pair) for pair in zip(indices, records, strict=True)]
+        read_one = self._records.__getitem__
+        return [
+            self._stored(
+                index, self._read(self.describe(index), lambda index=index: read_one(index))
+            )
+            for index in indices
+        ]
 
     def labels(self) -> np.ndarray:
         """Give the labels of all images, int32 [N], from the list of them where one is kept."""
@@ -108,9 +119,24 @@ class TfdsSource(Source):
             info = (self._prepared.path / "dataset_info.json").read_bytes()
         return hashlib.sha256(info + self._split.encode()).hexdigest()[:16]
 
-    def _stored(self, record: bytes) -> Stored:
+    def _read(self, what: str, read: Callable[[], T]) -> T:
+        try:
+            with _reading(what, self._prepared):
+                return read()
+        except UserError:
+            # An ArrayRecord reader that failed once fails for ever; a copy opens new ones.
+            self._records.data_source = copy.copy(self._records.data_source)
+            raise
+
+    def _stored(self, index: int, record: bytes) -> Stored:
+        try:
+            return self._parse(record)
+        except (ValueError, LookupError) as error:
+            raise _damaged(self.describe(index), self._prepared, error) from error
+
+    def _parse(self, record: bytes) -> Stored:
         # Not by TFDS, which takes five times as long to make arrays of all the features.
-        feature = _parse(record)
+        feature = _features(record)
         match self.features.label_kind:
             case "class":
                 label = feature["label"].int64_list.value[0]
@@ -125,12 +151,12 @@ class TfdsSource(Source):
         return Stored(feature["image"].bytes_list.value[0], label)
 
 
-def _parse(record: bytes) -> Any:
-    """The features of a record, by name; those it lacks are empty."""
+def _features(record: bytes) -> Any:
+    """Those of a record, by name; those it lacks are empty."""
     try:
         return tf_example_pb2.Example.FromString(record).features.feature
     except Exception as error:  # protobuf has one of its own, which only it can name
-        raise ValueError(f"a record is damaged: {error}") from error
+        raise ValueError(str(error)) from error
 
 
 def _class_names(label: Any) -> tuple[str, ...]:
@@ -223,16 +249,40 @@ def _check_image(features: dict[str, Any], name: str) -> None:
 
 @contextmanager
 def _expecting_whole(prepared: Prepared) -> Iterator[None]:
-    """Answer what TFDS and ArrayRecord raise for a missing, short or damaged file.
-
-    LookupError is among it: of some short files ArrayRecord gives empty records.
-    """
+    """Answer what TFDS and ArrayRecord raise for a missing, short or damaged file."""
     try:
         with answering(prepared.path):
             yield
     except (RuntimeError, ValueError, TypeError, LookupError, OSError) as error:
-        reason = " ".join(str(error).split())
         raise UserError(
             f"{prepared.full_name} in {prepared.path} is not whole: prepare or copy it again "
-            f"({reason})"
+            f"({_in_line(error)})"
         ) from error
+
+
+@contextmanager
+def _reading(what: str, prepared: Prepared) -> Iterator[None]:
+    """Answer what ArrayRecord raises of records: what may pass, one that is damaged, the rest."""
+    with _expecting_whole(prepared):
+        try:
+            with answering(prepared.path):
+                yield
+        except (RuntimeError, OSError) as error:
+            if isinstance(error, OSError) or MAY_PASS.search(str(error)):
+                raise ReadFailedError(
+                    f"{prepared.full_name} in {prepared.path} cannot be read: {_in_line(error)}"
+                ) from error
+            if ONE_RECORD in str(error):
+                raise _damaged(what, prepared, error) from error
+            raise
+
+
+def _damaged(what: str, prepared: Prepared, error: Exception) -> BadImageError:
+    return BadImageError(
+        f"{what} is damaged, {prepared.path} is not whole: prepare or copy it again "
+        f"({_in_line(error)})"
+    )
+
+
+def _in_line(error: Exception) -> str:
+    return " ".join(str(error).split())
