@@ -4,7 +4,7 @@ import pytest
 import tensorflow_datasets as tfds
 from data_helpers import user_error
 
-from symskip_jax.data import named_subsets
+from symskip_jax.data import named_subsets, tfds_source
 from symskip_jax.data.archives.importing import import_archives
 from symskip_jax.data.named_subsets import read_class_list
 from symskip_jax.data.sources import open_source
@@ -50,7 +50,8 @@ def test_where_there_are_more_images_they_are_drawn_evenly(data_dir, monkeypatch
     assert drawn == wnids_of("animals", data_dir)
 
 
-def test_without_a_list_of_labels_they_are_read_once(data_dir, cache, caplog):
+def test_without_a_list_of_labels_they_are_read_once(data_dir, cache, caplog, monkeypatch):
+    monkeypatch.setattr(tfds_source, "LARGE", 18)
     expected = wnids_of("vehicles", data_dir)
     (data_dir / "imagenet2012/5.1.0/labels-train.npy").unlink()
     assert not caplog.records

@@ -295,6 +295,25 @@ def test_a_damaged_dataset_is_named(tmp_path):
     assert str(folder) in user_error(load)
 
 
+def test_the_labels_of_a_large_split_are_read_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("symskip_jax.data.tfds_source.LARGE", 12)
+    (train, _) = sorted(
+        write_tfds(tmp_path, {"train": TRAIN, "test": TEST}).glob("*.array_record*"), reverse=True
+    )
+
+    def labels(split: str) -> list[int]:
+        return open_source("tfds:scribbles", split, str(tmp_path)).labels().tolist()
+
+    assert labels("train") == TRAIN[1] and labels("test") == TEST[1]
+    assert labels("train[1:]+test") == TRAIN[1][1:] + TEST[1]
+    assert [it.getMessage() for it in caplog.records] == [
+        "tfds:scribbles train: reading the labels of 12 images, once"
+    ]
+    train.unlink()
+    assert labels("train") == TRAIN[1] and len(caplog.records) == 1
+
+
 def test_labels_outside_the_range_are_named(tmp_path):
     write_tfds(tmp_path, {"train": (TRAIN[0], [0, 1, 2] * 4)})
     source = open_source("tfds:scribbles", "train", str(tmp_path))

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import logging
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -19,8 +18,6 @@ from symskip_jax.data.catalog import Prepared
 from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.splits import draw_evenly
 from symskip_jax.errors import UserError
-
-LOG = logging.getLogger(__name__)
 
 SUBSETS_FILE = "subsets.json"
 
@@ -77,12 +74,7 @@ def find_subset(
         source = open_split("train")
         chosen = {wnid for wnid, _ in read_class_list(name)}
         is_chosen_k = np.array([it in chosen for it in source.class_names or ()], bool)
-        labels_n = kept_labels(prepared, "train")
-        if labels_n is None:
-            LOG.warning("%s: reading the labels of %d images, once", source.name, len(source))
-            labels_n = source.labels()
-            _cache_labels(prepared, "train", labels_n)
-        return NamedSubset("train", _draw(labels_n, is_chosen_k))
+        return NamedSubset("train", _draw(source.labels(), is_chosen_k))
     return None
 
 
@@ -153,7 +145,8 @@ def _checked(split: str, indices: np.ndarray, prepared: Prepared) -> NamedSubset
     return NamedSubset(split, indices)
 
 
-def _cache_labels(prepared: Prepared, split: str, labels_n: np.ndarray) -> None:
+def cache_labels(prepared: Prepared, split: str, labels_n: np.ndarray) -> None:
+    """Keep the labels of a whole split where `kept_labels` looks for them, if that can be."""
     path = _cached_labels(prepared, split)
     with suppress(OSError):  # the next time will be as slow, no more
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import logging
 import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from symskip_jax.data.archives.known import KNOWN
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.catalog import Prepared, find_prepared, resolve_data_dir
 from symskip_jax.data.gcs import answering, is_bucket
-from symskip_jax.data.named_subsets import find_subset, kept_labels, subset_names
+from symskip_jax.data.named_subsets import cache_labels, find_subset, kept_labels, subset_names
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.voc import multi_label
 from symskip_jax.errors import BadImageError, ReadFailedError, UserError
@@ -44,6 +45,10 @@ def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
 
 # ArrayRecord reads many at once in threads that it starts for that, which is dear for so few.
 FEW = 32
+
+LARGE = 100_000  # images, of which the labels take long to read
+
+log = logging.getLogger(__name__)
 
 # What ArrayRecord says where the system failed and not the file. A file that is gone is among it,
 # because so are those of a disk that is away for a moment.
@@ -108,10 +113,20 @@ class TfdsSource(Source):
         ]
 
     def labels(self) -> np.ndarray:
-        """Give the labels of all images, int32 [N], from the list of them where one is kept."""
+        """Give the labels of all images, int32 [N], from the list of them where one is kept.
+
+        Where none is, all records are read; of a large split, once, and a list is kept.
+        """
         with _expecting_whole(self._prepared):
             kept = kept_labels(self._prepared, self._split)
-        return super().labels() if kept is None else kept
+        if kept is not None:
+            return kept
+        if len(self) < LARGE or self._split not in self._prepared.num_images:
+            return super().labels()
+        log.warning("%s: reading the labels of %d images, once", self.name, len(self))
+        labels_n = super().labels()
+        cache_labels(self._prepared, self._split, labels_n)
+        return labels_n
 
     def fingerprint(self) -> str:
         """Give 16 digits of the dataset's description and of the split; no record is read."""
