@@ -9,7 +9,7 @@ from pathlib import Path
 import command
 import numpy as np
 import pytest
-from data_helpers import noise_images, write_image
+from data_helpers import noise_images, write_image, write_tfds
 
 from symskip_jax import cli
 from symskip_jax.config import base_config, flat
@@ -206,6 +206,17 @@ def test_labels_outside_the_range(refused, workdir, tmp_path):
     labels[5] = -2
     name = command.write_images(tmp_path / "images.npz", train_labels=labels)
     assert_names(refused(*command.finetune(workdir, name)), "label -2", "image 5", "range")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_streamed_labels_outside_the_range(refused, workdir, tmp_path, split):
+    splits = {"train": (noise_images(48, 8, 8, 3), [0, 1] * 24)}
+    splits["test"] = (splits["train"][0][:16], [0, 1] * 8)
+    splits[split][1][5] = 2
+    write_tfds(tmp_path / "data", splits)
+    more = (f"--config.data.data_dir={tmp_path / 'data'}", "--config.data.input=streamed")
+    message = refused(*command.finetune(workdir, "tfds:scribbles", *more))
+    assert_names(message, "label 2", f"image 5 of tfds:scribbles {split}", "range")
 
 
 def test_data_without_labels(refused, workdir, tmp_path):

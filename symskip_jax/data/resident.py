@@ -61,7 +61,7 @@ def load_resident(source: Source, faults: Faults = Faults()) -> ResidentData:
         images_nhwc, labels_n = np.ascontiguousarray(source.images_nhwc), source.labels_n
     else:
         images_nhwc, labels_n = _read_all(source, Reader(source, None, faults))
-    _check_labels(source, labels_n)
+    check_labels(source, labels_n)
     is_labelled = bool((labels_n != UNLABELLED).any())
     return ResidentData(
         images_nhwc,
@@ -95,7 +95,16 @@ def _read_all(source: Source, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
     return images_nhwc, labels_n
 
 
-def _check_labels(source: Source, labels_n: np.ndarray) -> None:
+def check_labels(source: Source, labels_n: np.ndarray) -> None:
+    """See that every label is -1 or a class of the source.
+
+    Args:
+        source: of the images.
+        labels_n: theirs, integer [N], or [N, number of classes] of 1, 0 and -1.
+
+    Raises:
+        UserError: one is neither; the first such image is named.
+    """
     num_classes = len(source.class_names or ())
     outside = np.flatnonzero((labels_n < UNLABELLED) | (labels_n >= num_classes))
     if len(outside):

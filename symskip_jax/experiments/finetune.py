@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from symskip_jax.data.base import UNLABELLED
+from symskip_jax.data.resident import check_labels
 from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.classification import classification_evaluator
@@ -130,14 +132,19 @@ def require_labels(data: Input) -> tuple[str, ...]:
     """Returns the classes of labelled data.
 
     Raises:
-        UserError: an image has no label, or more than one.
+        UserError: an image has no label, more than one, or one that is no class of the dataset.
     """
     kind, class_names = data.source.features.label_kind, data.source.class_names
     if kind in ("classes", "mask"):
         has = "several classes an image" if kind == "classes" else "a class for each pixel"
         raise UserError(f"{data.name} has {has}, and fine-tuning takes one class an image so far")
-    if class_names is None or (data.labels() < 0).any():
-        raise UserError(f"{data.name} has images without a label, and every one needs its own here")
+    unlabelled = f"{data.name} has images without a label, and every one needs its own here"
+    if class_names is None:
+        raise UserError(unlabelled)
+    labels_n = data.labels()
+    check_labels(data.source, labels_n)
+    if (labels_n == UNLABELLED).any():
+        raise UserError(unlabelled)
     return class_names
 
 
