@@ -5,8 +5,10 @@ import pytest
 from data_helpers import noise_images, user_error
 
 from symskip_jax.data.base import Features, Stored
+from symskip_jax.data.reading import Faults
 from symskip_jax.data.resident import load_resident
 from symskip_jax.data.sources import ArraySource, Example, Source, open_source
+from symskip_jax.errors import ReadFailedError
 
 
 class ListSource(Source):
@@ -86,6 +88,28 @@ def test_the_fingerprint_changes_with_any_pixel_label_or_shape():
     assert fingerprint(images.copy(), labels.astype(np.int16)) == fingerprint(images, labels)
     for variant in variants:
         assert ArraySource("x", *variant, ("a", "b")).fingerprint() == fingerprint(*variant)
+
+
+def test_a_skipped_image_that_cannot_be_read_again_ends_nothing(caplog):
+    class Vanishing(Source):
+        name, features = "vanishing", Features((4, 4, 3), "none", None)
+        was_read = False
+
+        def __len__(self):
+            return 3
+
+        def stored(self, index):
+            if index != 1:
+                return Stored(np.full((4, 4, 3), index, np.uint8), -1)
+            if self.was_read:
+                raise ReadFailedError("image 1 cannot be read: Input/output error")
+            self.was_read = True
+            return Stored(b"no image", -1)
+
+    data = load_resident(Vanishing(), Faults("skip"))
+    assert data.images_nhwc[:, 0, 0, 0].tolist() == [0, 2, 2]
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert "skipped image 1 of vanishing" in message
 
 
 def test_images_of_two_sizes_are_named_with_their_sizes():

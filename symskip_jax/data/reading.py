@@ -174,11 +174,13 @@ class Reader:
 
 
 def why_bad(source: Source, index: int) -> str:
-    """Say in one line which image cannot be decoded, and why."""
+    """Say in one line which image cannot be decoded, and why if it can still be read."""
     try:
         source[index]
     except BadImageError as error:
         return str(error)
+    except UserError:
+        pass  # the image is skipped already, and not being able to say why must not end a run
     return f"{source.describe(index)} could not be decoded"
 
 
