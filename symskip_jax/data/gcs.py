@@ -67,7 +67,7 @@ def read_infos(folder: Path, name: str | None = None) -> dict[Path, bytes]:
 
 
 @contextmanager
-def answering(path: PurePath) -> Iterator[None]:
+def answering(path: PurePath | str) -> Iterator[None]:
     """Answer with one line what gcsfs and ArrayRecord raise of a bucket; of other paths, nothing.
 
     Raises:
@@ -142,7 +142,7 @@ def _connect() -> Any:
     # It logs the traceback of whatever it raises, and its credentials that there are none.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL + 1)
     logging.getLogger("google.auth").setLevel(logging.ERROR)
-    with answering(PurePath(SCHEME)):
+    with answering(SCHEME):
         # As etils opens it, by which TFDS reads: equal arguments give the same object.
         files: Any = gcsfs.GCSFileSystem(finalize_on_close=True)
     if files.credentials.credentials is None:
