@@ -14,7 +14,7 @@ from symskip_jax.data.label_file import LABEL_FILE, read_label_file
 from symskip_jax.data.listing import EXTENSIONS, list_images
 from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import ReadFailedError, UserError
+from symskip_jax.errors import NoSuchSplitError, ReadFailedError, UserError
 
 SPLIT_FOLDERS = ("train", "test", "val")
 
@@ -146,7 +146,7 @@ def _choose_split(splits: list[str], split: str, root: Path) -> str:
     there = [name for name in SPLIT_FOLDERS if name in splits or os.path.isdir(root / name)]
     chosen = "val" if split == "test" and "test" not in there else split
     if chosen not in there:
-        raise UserError(f"folder:{root} has no split '{split}': it has {', '.join(there)}")
+        raise NoSuchSplitError(f"folder:{root} has no split '{split}': it has {', '.join(there)}")
     return chosen
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, ArraySource
 from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import UserError
+from symskip_jax.errors import NoSuchSplitError, UserError
 
 MAX_UNNAMED_CLASSES = 100_000
 
@@ -123,7 +123,7 @@ class _Archive:
     def _read(self, key: str) -> np.ndarray:
         if key not in self.keys:
             there = _line(", ".join(self.keys)) or "nothing"
-            raise UserError(
+            raise NoSuchSplitError(
                 f"{self.name} has no array '{key}', only {there}: call "
                 "them images, labels, or train_images, train_labels, test_images, test_labels"
             )

@@ -12,7 +12,7 @@ from PIL import Image
 from symskip_jax.data.base import Features, Source, Stored
 from symskip_jax.data.header import image_size
 from symskip_jax.data.paths import local_path
-from symskip_jax.errors import BadImageError, ReadFailedError, UserError
+from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -163,7 +163,7 @@ def _read_list(folder: Path, split: str, name: str) -> list[str]:
         it for it in ("train", "val", "trainval", "test") if os.path.isfile(folder / f"{it}.txt")
     ]
     if split not in there:
-        raise UserError(
+        raise NoSuchSplitError(
             f"{name} has no split '{split}': in {folder} are {', '.join(there) or 'none'}"
         )
     try:
