@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from data_helpers import user_error
 
 from symskip_jax.data import listing
 from symskip_jax.data.listing import list_images
+from symskip_jax.data.sources import open_source
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +92,22 @@ def test_a_folder_gone_since_is_seen(root, tmp_path):
     (root / "b.c").rmdir()
     settle(root)
     assert list_images(root).paths == ["a.webp", "b/1.png", "b/2.JPG"]
+
+
+def test_a_file_overwritten_in_its_place_makes_it_another_dataset(root, cache, tmp_path):
+    def fingerprint(folder: Path) -> str:
+        return open_source(f"folder:{folder}", "train").fingerprint()
+
+    paths = [root / path for path in list_images(root).paths]
+    before = fingerprint(root)
+    (remembered,) = cache.iterdir()
+    written_ns = remembered.stat().st_mtime_ns
+    for path in paths:
+        path.write_bytes(b"longer")
+    after = fingerprint(root)
+    assert after != before and remembered.stat().st_mtime_ns == written_ns
+    copy = shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copyfile)
+    assert fingerprint(copy) == after
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def test_the_fingerprint_changes_with_any_pixel_label_or_shape():
     variants.append((images.reshape(4, 6, 2, 1), labels))
     assert len({fingerprint(*variant) for variant in variants}) == 4
     assert fingerprint(images.copy(), labels.astype(np.int16)) == fingerprint(images, labels)
+    for variant in variants:
+        assert ArraySource("x", *variant, ("a", "b")).fingerprint() == fingerprint(*variant)
 
 
 def test_images_of_two_sizes_are_named_with_their_sizes():

@@ -13,6 +13,7 @@ import pytest
 from data_helpers import noise_images, user_error
 from PIL import Image
 
+from symskip_jax.data.reading import Faults, Reader
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import BadImageError
 
@@ -196,6 +197,19 @@ def test_masks_that_cannot_be_used_are_named(devkit):
     source.stored(1)
 
 
+@pytest.mark.parametrize("damaged", [{1}, {0, 1}])
+def test_an_image_with_a_damaged_mask_can_be_skipped(devkit, damaged):
+    source = open_source(f"voc_segmentation:{devkit}", "train")
+    for index in damaged:
+        path = devkit / "SegmentationClass" / f"00000{index + 1}.png"
+        path.write_bytes(path.read_bytes()[:-24])
+    read = Reader(source, None, Faults("skip")).read([0, 1, 2])
+    np.testing.assert_array_equal(read.bad_b, [i if i in damaged else -1 for i in range(3)])
+    np.testing.assert_array_equal(read.images_bhwc[1], source[2].image)
+    with pytest.raises(BadImageError, match="SegmentationClass"):
+        Reader(source, None, Faults("fail")).read([0, 1, 2])
+
+
 def test_a_broken_image_is_named(devkit):
     path = devkit / "JPEGImages" / "000001.jpg"
     path.write_bytes(path.read_bytes()[:-50])
@@ -213,6 +227,21 @@ def test_the_fingerprint_tells_lists_and_labels_apart(devkit):
     assert before == fingerprint()
     (devkit / "Annotations" / "000003.xml").write_text(annotation([("cat", 0)]))
     assert len(found | {fingerprint()}) == 4
+
+
+@pytest.mark.parametrize(
+    ("scheme", "file"),
+    [
+        ("voc", "JPEGImages/000002.jpg"),
+        ("voc_segmentation", "JPEGImages/000002.jpg"),
+        ("voc_segmentation", "SegmentationClass/000002.png"),
+    ],
+)
+def test_the_fingerprint_changes_with_the_size_of_a_file(devkit, scheme, file):
+    before = open_source(f"{scheme}:{devkit}", "train").fingerprint()
+    with (devkit / file).open("ab") as opened:
+        opened.write(b"\0")
+    assert open_source(f"{scheme}:{devkit}", "train").fingerprint() != before
 
 
 @pytest.mark.parametrize("split", ["train", "val"])

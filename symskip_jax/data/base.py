@@ -160,3 +160,20 @@ class ArraySource(Source):
     def stored(self, index: int, /) -> Stored:
         """Give the array of one image, as a view."""
         return Stored(self.images_nhwc[index], int(self.labels_n[index]))
+
+    def fingerprint(self) -> str:
+        """Give 16 digits of all pixels and labels."""
+        return hash_images(self.images_nhwc, self.labels_n)
+
+
+def hash_images(images_nhwc: np.ndarray, labels_n: np.ndarray) -> str:
+    """Give 16 hexadecimal digits that change when any pixel, label or size does.
+
+    Args:
+        images_nhwc: uint8 [N, H, W, C].
+        labels_n: integer [N].
+    """
+    digest = hashlib.sha256(repr(images_nhwc.shape).encode())
+    digest.update(np.ascontiguousarray(images_nhwc).data)
+    digest.update(labels_n.astype("<i4").tobytes())
+    return digest.hexdigest()[:16]

@@ -5,17 +5,23 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
-from symskip_jax.errors import UserError
+import numpy as np
+
+from symskip_jax.errors import ReadFailedError, UserError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 # Smaller listings are made anew in milliseconds.
 MIN_REMEMBERED = 1000
+
+CHUNK = 1000  # files that a thread looks up in one go
 
 # A folder that changes again within the resolution of its time stamp would go unnoticed.
 _SETTLED_NS = 2 * 10**9
@@ -100,6 +106,26 @@ def _walk(root: Path) -> dict[str, Folder]:
             raise UserError(f"{path} cannot be listed: {error.strerror}") from error
         folders[prefix] = folder
     return folders
+
+
+def file_sizes(paths: Sequence[str]) -> np.ndarray:
+    """Look up how large files are now, int64 [N] bytes, in threads.
+
+    Nothing is remembered, because a file overwritten in its place does not change its folder.
+
+    Raises:
+        ReadFailedError: there is no telling of one.
+    """
+
+    def sizes(start: int) -> list[int]:
+        try:
+            return [os.stat(path).st_size for path in paths[start : start + CHUNK]]
+        except OSError as error:
+            raise ReadFailedError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(sizes, range(0, len(paths), CHUNK))
+        return np.array([size for chunk in found for size in chunk], np.int64)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

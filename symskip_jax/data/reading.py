@@ -85,12 +85,13 @@ class Reader:
             BadImageError: one cannot be decoded, and bad images are fatal or too many.
             ReadFailedError: reading failed again and again.
         """
-        stored = self._retrying(lambda: self.source.stored_many(indices))
+        stored = self._stored_many(indices)
         images_bhwc = None if shape is None else np.empty((len(indices), *shape), np.uint8)
         labels, bad = [], []
         for position, (index, it) in enumerate(zip(indices, stored, strict=True)):
             random = randoms[position] if randoms else None
             try:
+                it = self._stored(index) if it is None else it
                 image, was_bad = self._show(index, it, random), -1
             except BadImageError as error:
                 if self.faults.bad_image == "fail":
@@ -113,6 +114,18 @@ class Reader:
         dtype = np.int8 if self.source.features.label_kind == "classes" else np.int32
         return Images(images_bhwc, np.array(labels, dtype), np.array(bad))
 
+    def _stored_many(self, indices: Sequence[int]) -> Sequence[Stored | None]:
+        """Read them in one call; None for each where one of them is bad and is to be skipped."""
+        try:
+            return self._retrying(lambda: self.source.stored_many(indices))
+        except BadImageError:
+            if self.faults.bad_image == "fail":
+                raise
+            return [None] * len(indices)
+
+    def _stored(self, index: int) -> Stored:
+        return self._retrying(lambda: self.source.stored(index))
+
     def _show(self, index: int, stored: Stored, random: np.random.Generator | None) -> np.ndarray:
         channels = self.source.features.image_shape[2]
         try:
@@ -131,8 +144,8 @@ class Reader:
     ) -> tuple[np.ndarray, Stored]:
         for further in range(1, MAX_REPLACEMENTS + 1):
             other = (index + further) % len(self.source)
-            stored = self._retrying(lambda other=other: self.source.stored(other))
             try:
+                stored = self._stored(other)
                 return self._show(other, stored, random), stored
             except BadImageError:
                 continue

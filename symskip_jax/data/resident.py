@@ -1,6 +1,5 @@
 """A whole split in memory as one array: what the training loop puts on the device."""
 
-import hashlib
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symskip_jax.data.base import UNLABELLED, ArraySource, Source
+from symskip_jax.data.base import UNLABELLED, ArraySource, Source, hash_images
 from symskip_jax.data.reading import Faults, Reader, why_bad
 from symskip_jax.errors import UserError
 
@@ -37,10 +36,7 @@ class ResidentData:
 
     def fingerprint(self) -> str:
         """16 hexadecimal digits that change when any pixel, label or size does."""
-        digest = hashlib.sha256(repr(self.images_nhwc.shape).encode())
-        digest.update(np.ascontiguousarray(self.images_nhwc).data)
-        digest.update(self.labels_n.astype("<i4").tobytes())
-        return digest.hexdigest()[:16]
+        return hash_images(self.images_nhwc, self.labels_n)
 
     def take(self, indices: np.ndarray) -> "ResidentData":
         """The images at these indices, in their order."""

@@ -11,6 +11,7 @@ from PIL import Image
 
 from symskip_jax.data.base import Features, Source, Stored
 from symskip_jax.data.header import image_size
+from symskip_jax.data.listing import file_sizes
 from symskip_jax.data.paths import local_path
 from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
 
@@ -49,9 +50,15 @@ class _VocSource(Source):
         return str(self._root / "JPEGImages" / f"{self._ids[index]}.jpg")
 
     def fingerprint(self) -> str:
-        """Give 16 digits of the devkit's ids and of what else is known; no image is read."""
-        facts = repr((self.features, self._ids))
+        """Give 16 digits of the devkit's ids and of the sizes of the images' files.
+
+        No image is read: one overwritten by another of the same size goes unnoticed.
+        """
+        facts = repr((self.features, self._ids, self._file_sizes("JPEGImages", ".jpg")))
         return hashlib.sha256(facts.encode()).hexdigest()[:16]
+
+    def _file_sizes(self, folder: str, suffix: str) -> list[int]:
+        return file_sizes([str(self._root / folder / f"{it}{suffix}") for it in self._ids]).tolist()
 
     def _check_files(self, folder: str, suffix: str) -> None:
         path = self._root / folder
@@ -94,7 +101,7 @@ class VocSource(_VocSource):
         return Stored(_read(Path(self.describe(index))), self._labels_nk[index])
 
     def fingerprint(self) -> str:
-        """Give 16 digits of the devkit's ids and of the labels; no image is read."""
+        """Give 16 digits of the ids, the labels and the sizes of files; no image is read."""
         facts = super().fingerprint().encode() + self._labels_nk.tobytes()
         return hashlib.sha256(facts).hexdigest()[:16]
 
@@ -115,6 +122,11 @@ class VocSegmentation(_VocSource):
     def __init__(self, path: str, split: str):
         super().__init__("voc_segmentation", path, split, "Segmentation")
         self._check_files("SegmentationClass", ".png")
+
+    def fingerprint(self) -> str:
+        """Give 16 digits of the ids and of the sizes of images and masks; none is read."""
+        facts = super().fingerprint() + repr(self._file_sizes("SegmentationClass", ".png"))
+        return hashlib.sha256(facts.encode()).hexdigest()[:16]
 
     def stored(self, index: int, /) -> Stored:
         """Read one file and its mask."""
