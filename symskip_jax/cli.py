@@ -1,6 +1,7 @@
 """The `symskip` command: parses and dispatches; what it does is in `symskip_jax.experiments`."""
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -100,6 +101,9 @@ examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # As standard error does, because names of files may be anything.
+        sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
     try:
         arguments, rest = _parser().parse_known_args(argv)

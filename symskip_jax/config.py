@@ -31,7 +31,7 @@ def base_config() -> ConfigDict:
     config.model.dropout = 0.5  # in the fully connected layers of network_3
 
     config.data = ConfigDict()
-    config.data.name = "tfds:cifar10"  # digits, tfds:NAME, folder:PATH or npz:PATH
+    config.data.name = "tfds:cifar10"  # docs/data.md lists the names there are
     config.data.data_dir = ""  # where TFDS datasets are; "" for $TFDS_DATA_DIR or its default
     config.data.train_split = "train"  # what is trained on; for tfds: also train[:80%] and the like
     config.data.pretrain_name = ""  # what pre-training reads instead of name; "" for the same

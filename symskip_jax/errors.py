@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class NoSuchSplitError(UserError):
+    """The dataset is there, and has no split of that name."""
+
+
 class BadImageError(UserError):
     """One image of a dataset cannot be read; the others may well be whole."""
 

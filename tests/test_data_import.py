@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import io
 import os
@@ -204,6 +205,38 @@ def test_only_the_published_archive_is_taken(tmp_path, data_dir, monkeypatch):
     assert len(open_source("tfds:cifar10", "train", str(data_dir))) == 15
 
 
+@pytest.mark.parametrize("any_checksum", [False, True])
+def test_an_archive_that_cannot_be_opened_is_named(any_checksum, tmp_path, data_dir, monkeypatch):
+    path = archives.write(tmp_path / "packed", cifar_archive("cifar10", "binary"))
+    right = Known("packed", os.path.getsize(path), "0")
+    monkeypatch.setitem(known.KNOWN, "cifar10", (right,))
+    opening = io.open
+
+    def refusing(file, *arguments, **options):
+        if str(file) == path:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opening(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", refusing)
+    message = user_error(
+        lambda: import_archives("cifar10", [path], str(data_dir), any_checksum=any_checksum)
+    )
+    assert message == f"{path} cannot be read: Permission denied"
+
+
+@pytest.mark.skipif(not os.path.isfile("/proc/self/mem"), reason="needs a file that gives EIO")
+@pytest.mark.parametrize("any_checksum", [False, True])
+def test_an_archive_that_cannot_be_read_is_named(any_checksum, data_dir, monkeypatch):
+    monkeypatch.setitem(known.KNOWN, "cifar10", (Known("mem", 0, "0"),))
+    message = user_error(
+        lambda: import_archives(
+            "cifar10", ["/proc/self/mem"], str(data_dir), any_checksum=any_checksum
+        )
+    )
+    assert "/proc/self/mem" in message and "put/output error" in message
+    assert "cannot be written" not in message
+
+
 def test_names_and_files_that_there_are_not(tmp_path, data_dir):
     assert "'cifar10'" in importing("cifar-10", data_dir, "x")
     assert f"{tmp_path}/none is not a file" in importing("stl10", data_dir, f"{tmp_path}/none")
@@ -365,6 +398,7 @@ BATCH = {"data": np.zeros((2, 3072), np.uint8), "labels": [1, 9]}
         ("python", "test_batch", archives.pickle2(BATCH)[:-9], "truncated or damaged"),
         ("python", "test_batch", b"text", "truncated or damaged"),
         ("python", "batches.meta", archives.pickle2({"label_names": ["cat"] * 10}), "10 names"),
+        ("python", "batches.meta", pickle.dumps({"label_names": [b"\xff"] * 10}), "10 names"),
         ("python", "train", archives.pickle2({**BATCH, "fine_labels": [1, 2]}), "coarse_labels"),
     ],
 )

@@ -1,10 +1,14 @@
 """`symskip data info` and `symskip data check`."""
 
+import os
+import pty
 from pathlib import Path
 
+import archives
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from command import finish, start
 from data_helpers import noise_images, user_error, write_image, write_tfds
 
 from symskip_jax import cli
@@ -35,6 +39,25 @@ def test_every_split_is_opened_once(photos, tmp_path):
         assert {split: len(it) for split, it in found.items()} == {"odd": 4, "train": 2}
     assert "does not exist" in user_error(lambda: open_splits("folder:/nowhere", None))
     assert "tfds:cifar10" in user_error(lambda: open_splits("tfds:cifar10", str(tmp_path)))
+
+
+def test_a_split_that_cannot_be_opened_is_not_passed_over(tmp_path, capfd):
+    files = archives.voc("2007", ["a", "b"], {"train": ["a"], "test": ["a", "b"]})
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    voc = f"voc:{tmp_path / 'VOCdevkit' / 'VOC2007'}"
+    assert [*open_splits(voc, None)] == ["train", "test"]
+    gone = tmp_path / "VOCdevkit" / "VOC2007" / "JPEGImages" / "b.jpg"
+    gone.unlink()
+    assert str(gone) in user_error(lambda: open_splits(voc, None))
+    for verb in ("check", "info"):
+        assert cli.main(["data", verb, voc]) == 2
+        assert str(gone) in capfd.readouterr().err
+    both = {"train_images": noise_images(4, 4, 4, 3), "test_images": noise_images(2, 4, 4, 4)}
+    np.savez(tmp_path / "a.npz", **both)
+    message = user_error(lambda: open_splits(f"npz:{tmp_path / 'a.npz'}", None))
+    assert "'test_images'" in message
 
 
 def test_whole_images_are_not_complained_of(photos):
@@ -78,6 +101,29 @@ def test_check_prints_what_is_broken_and_leaves_with_2(photos, capfd):
     assert cli.main(["data", "check", f"folder:{photos}", "--split=train"]) == 0
     assert cli.main(["data", "check", f"folder:{photos}", "--split=dev"]) == 2
     assert "'dev'" in capfd.readouterr().err
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(photos):
+    odd = os.path.join(os.fsencode(photos), b"train", b"cat", b"odd\xff.png")
+    Path(os.fsdecode(odd)).write_bytes(b"no picture")
+    result = finish(start("data", "check", f"folder:{photos}"))
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert "odd\\udcff.png is cut short" in result.stdout
+
+
+def test_broken_images_can_be_written_to_a_file_from_a_terminal(photos):
+    # In a folder whose path could be taken for markup.
+    (photos.parent / "a[").mkdir()
+    photos = photos.rename(photos.parent / "a[" / "b]")
+    broken = photos / "train" / "cat" / f"{'x' * 100}.png"
+    broken.write_bytes(b"no picture")
+    controller, terminal = pty.openpty()
+    result = finish(start("data", "check", f"folder:{photos}", stderr=terminal))
+    os.close(terminal)
+    os.close(controller)
+    assert result.returncode == 2
+    (line,) = result.stdout.splitlines()
+    assert line.startswith(f"{broken} is cut short")
 
 
 def test_check_reads_voc_masks_too(real_data, capfd):

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 from data_helpers import noise_images, user_error
@@ -112,6 +114,11 @@ def test_compressed_files_and_the_home_folder(tmp_path, monkeypatch):
             "train",
             ["'class_names'", "strings"],
         ),
+        (
+            {"images": IMAGES, "labels": LABELS, "class_names": np.array([b"\xff"] * 3)},
+            "train",
+            ["'class_names'", "no text"],
+        ),
         ({"images": np.array([{}, {}])}, "train", ["'images'", "cannot be read", "Object arrays"]),
     ],
 )
@@ -148,3 +155,16 @@ def test_files_that_cannot_be_used(tmp_path):
     damaged[500:600] = bytes(100)
     path.write_bytes(damaged)
     assert "'images' cannot be read" in message()
+    directory = bytearray(whole)
+    directory[whole.index(b"PK\x01\x02") + 1] = 0
+    path.write_bytes(directory)
+    assert "is damaged" in message()
+    # A way of packing that zipfile does not know, in both places where it stands.
+    unknown = bytearray(whole)
+    for at in (8, whole.index(b"PK\x01\x02") + 10):
+        unknown[at] = 77
+    path.write_bytes(unknown)
+    assert "cannot be read" in message()
+    path.unlink()
+    os.mkfifo(path)
+    assert "not a whole .npz" in message()

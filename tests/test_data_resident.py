@@ -2,9 +2,10 @@ import os
 
 import numpy as np
 import pytest
-from data_helpers import noise_images, user_error
+from data_helpers import noise_images, user_error, write_image
 
 from symskip_jax.data.base import Features, Stored
+from symskip_jax.data.parts import parts_of
 from symskip_jax.data.reading import Faults
 from symskip_jax.data.resident import load_resident
 from symskip_jax.data.sources import ArraySource, Example, Source, open_source
@@ -49,6 +50,24 @@ def test_large_images_are_not_read_all_at_once():
     load_resident(Counting([Example(image, 0)] * 7))
     assert sum(held[1:]) == 7  # after the one that tells the size
     assert max(held) * (os.cpu_count() or 1) * image.nbytes <= max(64 * 2**20, image.nbytes)
+
+
+def test_a_broken_image_is_masked_where_it_is_to_be_skipped(tmp_path, caplog):
+    for number in range(6):
+        write_image(tmp_path / "train" / "a" / f"{number}.png", noise_images(4, 4, 3, seed=number))
+    source = open_source(f"folder:{tmp_path}", "train")
+    path = tmp_path / "train" / "a" / "2.png"
+    path.write_bytes(path.read_bytes()[:50])
+    assert str(path) in user_error(lambda: load_resident(source))
+    data = load_resident(source, Faults("skip"))
+    assert np.flatnonzero(~data.mask_n).tolist() == [2]
+    np.testing.assert_array_equal(data.images_nhwc[2], data.images_nhwc[3])
+    assert f"skipped {path}" in caplog.text and "1 so far" in caplog.text
+    assert data.take(np.array([1, 2])).mask_n.tolist() == [True, False]
+    counted = [
+        i for p in parts_of({"x": data.labels_n}, 4, data.mask_n) for i in p.indices_b[p.mask_b]
+    ]
+    assert counted == [0, 1, 3, 4, 5]
 
 
 def test_an_array_is_taken_as_it_is():

@@ -1,5 +1,8 @@
 """VOC: devkits made here, byte for byte as the real one, and the real one itself."""
 
+import errno
+import io
+import os
 import xml.etree.ElementTree as ElementTree
 from collections import defaultdict
 from pathlib import Path
@@ -129,6 +132,22 @@ def test_what_is_missing_is_named(devkit, scheme, file):
     assert str(devkit / file) in message and "1 of 3" in message
 
 
+@pytest.mark.parametrize("scheme", ["voc", "voc_segmentation"])
+def test_folders_and_lists_that_cannot_be_read_are_named(devkit, scheme, monkeypatch):
+    # What raises PermissionError for others than root.
+    def refusing(path, *_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refusing)
+        message = user_error(lambda: open_source(f"{scheme}:{devkit}", "train"))
+    assert message == f"{devkit / 'JPEGImages'} cannot be listed: Permission denied"
+    with monkeypatch.context() as patch:
+        patch.setattr(io, "open", refusing)
+        message = user_error(lambda: open_source(f"{scheme}:{devkit}", "train"))
+    assert "train.txt cannot be read: Permission denied" in message
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]><annotation>&y;</annotation>'
 
 
@@ -137,6 +156,7 @@ BOMB = '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;">]><annotation>&y;</anno
     [
         (annotation([("unicorn", 0)]).encode(), "'unicorn'"),
         (b"<annotation><object></object></annotation>", "''"),
+        (annotation([("two\nlines", 0)]).encode(), "'two\\nlines'"),
         (annotation([])[:-5].encode(), "no annotation that can be read"),
         (b"", "no annotation that can be read"),
         (b"\xff\xfe\x00", "no annotation that can be read"),

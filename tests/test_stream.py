@@ -288,6 +288,21 @@ def test_random_resized_windows_spread_over_areas_and_shapes():
     assert (width / height).min() < 0.8 and (width / height).max() > 1.25
 
 
+def test_windows_of_elongated_images_keep_their_aspect():
+    view = View((32, 32), "random_resized", min_area=1)
+    _, _, height, width = windows(view, 60, 300).T
+    assert height.max() <= 60 and (height / width).min() > 0.73 and (width / height).min() > 0.73
+
+
+def test_a_batch_that_processes_do_not_divide_is_refused():
+    source = numbered()
+    assert "3 processes" in user_error(
+        lambda: Stream(source, None, batch_size=7, seed=0, shard=Shard(0, 3))
+    )
+    parts = pass_over(source, None, batch_size=7, shard=Shard(0, 3))
+    assert "3 processes" in user_error(lambda: next(parts))
+
+
 def test_a_resized_crop_is_that_of_the_resized_image():
     # A smooth image, so that resampling's own differences are small.
     y, x = np.mgrid[:300, :400]

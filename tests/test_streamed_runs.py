@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import command
+import cv2
 import numpy as np
 import pytest
 from data_helpers import noise_images, write_image
@@ -112,6 +113,33 @@ def test_no_process_that_reads_images_outlives_a_killed_run(tmp_path, photograph
     os.kill(process.pid, signal.SIGKILL)
     command.finish(process)  # its pipes are the readers' too
     assert not [pid for pid in readers if is_running(pid)]
+
+
+def test_a_signal_to_all_processes_of_a_run_saves_it(tmp_path, photographs):
+    workers = ("--config.data.workers=1", "--config.pretrain.epochs=200")
+    moments = Moments(tmp_path)
+    process = command.start(*pretrain(tmp_path, photographs, *workers))
+    wait_for(moments.after_a_save, process)
+    os.killpg(process.pid, signal.SIGINT)
+    result = command.finish(process)
+    assert result.returncode == 75, result.stderr
+    assert "stopped by SIGINT" in result.stderr and "and saved" in result.stderr
+
+
+def test_the_configuration_for_folders_goes_from_nothing_to_a_sheet(tmp_path, photographs):
+    result = command.succeed(
+        "pretrain",
+        "--config=folder:small",
+        f"--workdir={tmp_path}",
+        f"--config.data.name=folder:{photographs}",
+        "--config.model.n=4",
+        "--config.pretrain.batch_size=8",
+        "--config.pretrain.epochs=1",
+        "--config.pretrain.milestones=()",
+    )
+    assert "images, streamed" in result.stderr
+    (sheet,) = (tmp_path / "images").glob("*.png")
+    assert cv2.imread(str(sheet)).std() > 10
 
 
 def test_a_killed_reader_ends_the_run_with_its_reason(tmp_path, photographs):

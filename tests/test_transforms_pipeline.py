@@ -149,7 +149,7 @@ def test_finetuning_chooses_independently_of_the_flip():
 )
 def test_normalization_is_measured_as_by_numpy(shape, seed):
     images = np.random.default_rng(seed).integers(0, 256, shape).astype(np.uint8)
-    measured = measure_normalization(images)
+    measured = measure_normalization([images])
     np.testing.assert_allclose(measured.mean, images.mean((0, 1, 2), np.float64), rtol=1e-12)
     np.testing.assert_allclose(measured.std, images.std((0, 1, 2), np.float64), rtol=1e-12)
 
@@ -158,7 +158,7 @@ def test_normalization_is_measured_as_by_numpy(shape, seed):
 def test_channel_without_variation_is_only_centred(level):
     images = np.random.default_rng(0).integers(0, 256, (20, 5, 4, 2)).astype(np.uint8)
     images[..., 1] = level
-    measured = measure_normalization(images)
+    measured = measure_normalization([images])
     assert (measured.mean[1], measured.std[1]) == (level, 1.0)
     assert measured.std[0] == pytest.approx(images[..., 0].std())
     normalized = measured.normalize(images)
@@ -168,7 +168,7 @@ def test_channel_without_variation_is_only_centred(level):
 def test_normalized_images_have_mean_zero_and_deviation_one():
     rng = np.random.default_rng(0)
     images = (rng.uniform(0, 1, (50, 6, 6, 3)) * [255, 100, 30]).astype(np.uint8)
-    normalization = measure_normalization(images)
+    normalization = measure_normalization([images])
     normalized = normalization.normalize(images)
     assert normalized.dtype == np.float32
     np.testing.assert_allclose(np.mean(normalized, (0, 1, 2)), 0, atol=1e-5)

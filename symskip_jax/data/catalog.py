@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from symskip_jax.data.gcs import bucket_folder, is_bucket, read_infos
+from symskip_jax.data.paths import local_path
 from symskip_jax.errors import UserError
 
 
@@ -85,7 +86,7 @@ def resolve_data_dir(data_dir: str | None) -> Path:
         UserError: it is on a bucket, and gcsfs is not installed.
     """
     folder = _named_dir(data_dir)
-    return bucket_folder(folder) if is_bucket(folder) else Path(folder).expanduser()
+    return bucket_folder(folder) if is_bucket(folder) else local_path(folder)
 
 
 def resolve_local_dir(data_dir: str | None) -> Path:
@@ -96,7 +97,7 @@ def resolve_local_dir(data_dir: str | None) -> Path:
     """
     folder = _named_dir(data_dir)
     if not is_bucket(folder):
-        return Path(folder).expanduser()
+        return local_path(folder)
     raise UserError(
         f"{folder} is only read: choose another --data_dir, on this machine, and copy the dataset "
         "from there with `gcloud storage cp -r`"

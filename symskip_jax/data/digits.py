@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from symskip_jax.data.base import ArraySource
 from symskip_jax.data.splits import draw_labelled
-from symskip_jax.errors import UserError
+from symskip_jax.errors import NoSuchSplitError
 
 NUM_TEST = 500
 SPLIT_SEED = 0
@@ -28,7 +28,7 @@ def open_digits(split: str) -> ArraySource:
         case "test":
             chosen_n = is_test_n
         case _:
-            raise UserError(f"digits has no split '{split}': use 'train' or 'test'")
+            raise NoSuchSplitError(f"digits has no split '{split}': use 'train' or 'test'")
     images_nhwc = np.rint(digits.images[chosen_n, :, :, None] * (255 / 16)).astype(np.uint8)
     class_names = tuple(str(name) for name in digits.target_names)
     return ArraySource(f"digits {split}", images_nhwc, labels_n[chosen_n], class_names)

@@ -12,8 +12,9 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.label_file import LABEL_FILE, read_label_file
 from symskip_jax.data.listing import EXTENSIONS, file_sizes, list_images
+from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import ReadFailedError, UserError
+from symskip_jax.errors import NoSuchSplitError, ReadFailedError, UserError
 
 SPLIT_FOLDERS = ("train", "test", "val")
 
@@ -57,7 +58,7 @@ class FolderSource(Source):
 
     def __init__(self, path: str, split: str):
         self.name = f"folder:{path} {split}"
-        root = Path(path).expanduser()
+        root = local_path(path)
         if not root.exists():
             raise UserError(f"folder:{path} does not exist")
         if not root.is_dir():
@@ -114,10 +115,10 @@ class FolderSource(Source):
 def _read_contents(root: Path) -> _Contents:
     paths, others = list_images(root)
     label_file = root / LABEL_FILE
-    has_labels = label_file.is_file()
+    has_labels = os.path.isfile(label_file)
     others.subtract({".csv": has_labels})
     _check_found(root, paths, +others)
-    has_folders = (root / "train").is_dir()
+    has_folders = os.path.isdir(root / "train")
     if has_labels:
         rows, has_splits = read_label_file(label_file, set(paths), SPLIT_FOLDERS)
         names = {path: row.label for path, row in rows.items() if row.label}
@@ -148,10 +149,10 @@ def _check_found(root: Path, paths: list[str], others: Counter[str]) -> None:
 
 
 def _choose_split(splits: list[str], split: str, root: Path) -> str:
-    there = [name for name in SPLIT_FOLDERS if name in splits or (root / name).is_dir()]
+    there = [name for name in SPLIT_FOLDERS if name in splits or os.path.isdir(root / name)]
     chosen = "val" if split == "test" and "test" not in there else split
     if chosen not in there:
-        raise UserError(f"folder:{root} has no split '{split}': it has {', '.join(there)}")
+        raise NoSuchSplitError(f"folder:{root} has no split '{split}': it has {', '.join(there)}")
     return chosen
 
 

@@ -67,7 +67,7 @@ def read_infos(folder: Path, name: str | None = None) -> dict[Path, bytes]:
 
 
 @contextmanager
-def answering(path: PurePath) -> Iterator[None]:
+def answering(path: PurePath | str) -> Iterator[None]:
     """Answer with one line what gcsfs and ArrayRecord raise of a bucket; of other paths, nothing.
 
     Raises:
@@ -137,14 +137,14 @@ def _read(path: Path) -> bytes | None:
 def _connect() -> Any:
     # To look up the kind of each bucket takes credentials and time, and reading needs it not.
     os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-    import fsspec
+    import gcsfs
 
     # It logs the traceback of whatever it raises, and its credentials that there are none.
     logging.getLogger("gcsfs").setLevel(logging.CRITICAL + 1)
     logging.getLogger("google.auth").setLevel(logging.ERROR)
-    with answering(PurePath(SCHEME)):
-        # As etils opens it, by which TFDS reads: fsspec gives both the same object.
-        files: Any = fsspec.filesystem("gcs", finalize_on_close=True)
+    with answering(SCHEME):
+        # As etils opens it, by which TFDS reads: equal arguments give the same object.
+        files: Any = gcsfs.GCSFileSystem(finalize_on_close=True)
     if files.credentials.credentials is None:
         # Where gcsfs goes without credentials to a public bucket, ArrayRecord's client would ask
         # for some that are not there, for minutes.

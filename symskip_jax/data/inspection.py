@@ -9,7 +9,7 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, Source
 from symskip_jax.data.catalog import Prepared, resolve_data_dir
 from symskip_jax.data.sources import open_source
-from symskip_jax.errors import UserError
+from symskip_jax.errors import NoSuchSplitError, UserError
 
 # What the splits of a dataset may be called that does not list them.
 SPLITS = ("train", "val", "trainval", "test")
@@ -23,7 +23,8 @@ def open_splits(name: str, data_dir: str | None) -> dict[str, Source]:
     Where a folder has "val" and no "test", for which "val" stands in, it is not opened twice.
 
     Raises:
-        UserError: it has none, for the reason why it has no "train".
+        UserError: it has none, for the reason why it has no "train"; or one that it has cannot be
+            opened.
     """
     prepared = find_named(name, data_dir)
     splits = tuple(prepared.num_images) if prepared else SPLITS
@@ -31,7 +32,7 @@ def open_splits(name: str, data_dir: str | None) -> dict[str, Source]:
     for split in splits:
         try:
             source = open_source(name, split, data_dir)
-        except UserError as error:
+        except NoSuchSplitError as error:
             first_error = first_error or error
             continue
         stands_in = split == "test" and name.startswith("folder:") and "val" in opened

@@ -1,14 +1,13 @@
 """Images in a NumPy archive."""
 
-import zlib
-from pathlib import Path
-from zipfile import BadZipFile, is_zipfile
+from zipfile import is_zipfile
 
 import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, ArraySource
+from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import UserError
+from symskip_jax.errors import NoSuchSplitError, UserError
 
 MAX_UNNAMED_CLASSES = 100_000
 
@@ -54,13 +53,18 @@ class _Archive:
 
     def __init__(self, path: str):
         self.name = f"npz:{path}"
-        self._file = Path(path).expanduser()
+        self._file = local_path(path)
         if not self._file.exists():
             raise UserError(f"{self.name} does not exist")
-        if not is_zipfile(self._file):
+        if not self._file.is_file() or not is_zipfile(self._file):
             raise UserError(f"{self.name} is not a whole .npz file: write one with numpy.savez")
-        with np.load(self._file, allow_pickle=False) as archive:
-            self.keys = tuple(archive)
+        try:
+            with self._file.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                self.keys = tuple(archive)
+        except Exception as error:  # whatever zipfile and NumPy stumble over in a damaged file
+            raise UserError(
+                f"{self.name} is damaged: write or copy it again ({_line(error)})"
+            ) from error
 
     def images(self, key: str) -> np.ndarray:
         """uint8 [N, H, W, C], none of them 0."""
@@ -109,17 +113,26 @@ class _Archive:
                 f"{self.name}: 'class_names' is {names.dtype} {list(names.shape)}: it must be "
                 "strings [number of classes]"
             )
-        return tuple(names.astype(str).tolist())
+        try:
+            return tuple(names.astype(str).tolist())
+        except ValueError as error:
+            raise UserError(
+                f"{self.name}: 'class_names' is no text that can be read: {_line(error)}"
+            ) from error
 
     def _read(self, key: str) -> np.ndarray:
         if key not in self.keys:
-            raise UserError(
-                f"{self.name} has no array '{key}', only {', '.join(self.keys) or 'nothing'}: call "
+            there = _line(", ".join(self.keys)) or "nothing"
+            raise NoSuchSplitError(
+                f"{self.name} has no array '{key}', only {there}: call "
                 "them images, labels, or train_images, train_labels, test_images, test_labels"
             )
         try:
-            with np.load(self._file, allow_pickle=False) as archive:
+            with self._file.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return np.asarray(archive[key])
-        except (ValueError, EOFError, OSError, BadZipFile, zlib.error) as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.name}: '{key}' cannot be read: {reason}") from error
+        except Exception as error:  # as above
+            raise UserError(f"{self.name}: '{key}' cannot be read: {_line(error)}") from error
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())

@@ -1,6 +1,6 @@
 """A pass over a dataset in batches of one size, in which every image counts once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,13 +19,17 @@ class Part(NamedTuple):
     mask_b: np.ndarray
 
 
-def parts_of(data: Mapping[str, Any], batch_size: int) -> Iterator[Part]:
+def parts_of(
+    data: Mapping[str, Any], batch_size: int, mask_n: np.ndarray | None = None
+) -> Generator[Part]:
     """Cut arrays [N, ...] by name, on the device or the host, into parts.
 
-    The last one is filled up with copies of the last image.
+    The last one is filled up with copies of the last image. mask_n, bool [N], is False for images
+    that do not count.
     """
     count = len(next(iter(data.values())))
     for start in range(0, count, batch_size):
         places = np.arange(start, start + batch_size)
         indices = np.minimum(places, count - 1)
-        yield Part({name: x[indices] for name, x in data.items()}, indices, places < count)
+        mask = places < count if mask_n is None else (places < count) & mask_n[indices]
+        yield Part({name: x[indices] for name, x in data.items()}, indices, mask)

@@ -93,9 +93,9 @@ class Reader:
             try:
                 it = self._stored(index) if it is None else it
                 image, was_bad = self._show(index, it, random), -1
-            except BadImageError:
+            except BadImageError as error:
                 if self.faults.bad_image == "fail":
-                    raise
+                    raise BadImageError(f"{error}, or set data.bad_image=skip") from error
                 image, it = self._replacement(index, random)
                 was_bad = index
             if images_bhwc is None:

@@ -21,13 +21,15 @@ CHUNK_BYTES = 64 * 2**20
 class ResidentData:
     """images_nhwc: uint8 [N, H, W, C]; labels_n: int32 [N], -1 where there is no label.
 
-    class_names is None where no image has a label.
+    class_names is None where no image has a label. mask_n, bool [N], is False where an image could
+    not be decoded and the next one, with its label, stands in for it.
     """
 
     images_nhwc: np.ndarray
     labels_n: np.ndarray
     class_names: tuple[str, ...] | None
     name: str
+    mask_n: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images_nhwc)
@@ -39,7 +41,11 @@ class ResidentData:
     def take(self, indices: np.ndarray) -> "ResidentData":
         """The images at these indices, in their order."""
         return ResidentData(
-            self.images_nhwc[indices], self.labels_n[indices], self.class_names, self.name
+            self.images_nhwc[indices],
+            self.labels_n[indices],
+            self.class_names,
+            self.name,
+            self.mask_n[indices],
         )
 
 
@@ -59,8 +65,9 @@ def load_resident(source: Source, faults: Faults = Faults()) -> ResidentData:
         raise UserError(f"{source.name} has no images")
     if isinstance(source, ArraySource):
         images_nhwc, labels_n = np.ascontiguousarray(source.images_nhwc), source.labels_n
+        mask_n = np.ones(len(source), bool)
     else:
-        images_nhwc, labels_n = _read_all(source, Reader(source, None, faults))
+        images_nhwc, labels_n, mask_n = _read_all(source, Reader(source, None, faults))
     check_labels(source, labels_n)
     is_labelled = bool((labels_n != UNLABELLED).any())
     return ResidentData(
@@ -68,31 +75,32 @@ def load_resident(source: Source, faults: Faults = Faults()) -> ResidentData:
         labels_n.astype(np.int32),
         source.class_names if is_labelled else None,
         source.name,
+        mask_n,
     )
 
 
-def _read_all(source: Source, reader: Reader) -> tuple[np.ndarray, np.ndarray]:
+def _read_all(source: Source, reader: Reader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     first = reader.read([0])
     shape = first.images_bhwc.shape[1:]
     num_threads = os.cpu_count() or 1
     chunk = max(1, min(MAX_CHUNK, CHUNK_BYTES // first.images_bhwc.nbytes // num_threads))
     images_nhwc = np.empty((len(source), *shape), np.uint8)
     labels_n = np.empty((len(source), *first.labels_b.shape[1:]), np.int64)
-    skipped: set[int] = set()
+    mask_n = np.ones(len(source), bool)
 
     def fill(start: int) -> None:
         indices = range(start, min(start + chunk, len(source)))
         read = reader.read(indices, shape=shape)
         images_nhwc[start : indices.stop] = read.images_bhwc
         labels_n[start : indices.stop] = read.labels_b
-        skipped.update(read.bad_b[read.bad_b >= 0].tolist())
+        mask_n[start : indices.stop] = read.bad_b < 0
 
     with ThreadPoolExecutor(num_threads) as pool:
         for _ in pool.map(fill, range(0, len(source), chunk)):
             pass
-    for number, index in enumerate(sorted(skipped), 1):
+    for number, index in enumerate(np.flatnonzero(~mask_n).tolist(), 1):
         log.warning("skipped %s (%d so far)", why_bad(source, index), number)
-    return images_nhwc, labels_n
+    return images_nhwc, labels_n, mask_n
 
 
 def check_labels(source: Source, labels_n: np.ndarray) -> None:

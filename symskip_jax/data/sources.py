@@ -1,7 +1,7 @@
 """Datasets by name. The same names everywhere: on the command line, in configs and in code."""
 
+import os
 from difflib import get_close_matches
-from pathlib import Path
 
 from symskip_jax.data.base import ArraySource, Example, Source
 from symskip_jax.errors import UserError
@@ -85,7 +85,7 @@ def _open_union(name: str, split: str, data_dir: str | None) -> Source | None:
 
 def _nearest(name: str) -> str | None:
     scheme, colon, rest = name.partition(":")
-    if name and Path(name).expanduser().is_dir():
+    if name and os.path.isdir(os.path.expanduser(name)):
         return f"folder:{name}"
     if name.endswith(".npz"):
         return f"npz:{name}"

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 
 from symskip_jax.data.base import UNLABELLED
-from symskip_jax.errors import UserError
+from symskip_jax.errors import NoSuchSplitError, UserError
 
 
 def draw_labelled(labels_n: np.ndarray, num_labels: int, seed: int) -> np.ndarray:
@@ -99,10 +99,11 @@ def mark_split(labels_n: np.ndarray, split: str, name: str) -> np.ndarray:
         bool [N].
 
     Raises:
-        UserError: there is no such split, or a single image, which cannot be split.
+        NoSuchSplitError: there is no such split.
+        UserError: there is a single image, which cannot be split.
     """
     if split not in ("train", "test"):
-        raise UserError(f"{name}: there is no split '{split}', only 'train' and 'test'")
+        raise NoSuchSplitError(f"{name}: there is no split '{split}', only 'train' and 'test'")
     if len(labels_n) < 2:
         raise UserError(f"{name}: {len(labels_n)} image cannot be split into train and test")
     shuffled = np.random.RandomState(0).permutation(len(labels_n))

@@ -23,7 +23,7 @@ def staged(target: Path) -> Iterator[Path]:
         UserError: the folder cannot be made or written (the disk is full, nobody may write there),
             or another process is filling it.
     """
-    missing = [it for it in (target.parent, *target.parent.parents) if not it.exists()]
+    missing = [it for it in (target.parent, *target.parent.parents) if not os.path.exists(it)]
     try:
         with _locked(target.parent):
             folder = target.parent / f"{PREFIX}{target.name}"

@@ -8,9 +8,10 @@ import ctypes
 import functools
 import logging
 import os
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -84,8 +85,7 @@ class Stream:
             parallel: threads and workers; they change nothing but speed.
             faults: what is done about what cannot be read.
         """
-        if batch_size % shard.count:
-            raise UserError(f"a batch of {batch_size} cannot be split over {shard.count} processes")
+        _check_split(batch_size, shard)
         self.source = source
         self.steps_per_epoch = len(source) // batch_size
         self.skipped: dict[int, str] = {}
@@ -128,13 +128,14 @@ def pass_over(
     shard: Shard = Shard(),
     threads: int = 2,
     faults: Faults = Faults(),
-) -> Iterator[Part]:
+) -> Generator[Part]:
     """Gives every image once, in order, in batches of one size, each process its own part.
 
     The last batch is filled up, and what fills it is masked: all processes see as many batches.
     Images are shown by their central window and read by threads of this process. Arguments and
     errors are those of `Stream`.
     """
+    _check_split(batch_size, shard)
     local = batch_size // shard.count
     chunk = _chunk_size(local)
     num_batches = -(-len(source) // batch_size)
@@ -253,8 +254,12 @@ def _joined(chunks: Images) -> Images:
 
 
 def _start_worker(parent: int, worker: int, num_workers: int) -> None:
-    """Prepares a worker process, which is to end when its parent is killed: Grain leaves it."""
+    """Prepares a worker process: it ends with its parent, which Grain does not see to."""
     _keep_freed_memory()
+    # A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes of a run; it is the parent
+    # that saves and leaves.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -279,6 +284,11 @@ def _keep_freed_memory() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
+
+
+def _check_split(batch_size: int, shard: Shard) -> None:
+    if batch_size % shard.count:
+        raise UserError(f"a batch of {batch_size} cannot be split over {shard.count} processes")
 
 
 def _chunk_size(local: int) -> int:

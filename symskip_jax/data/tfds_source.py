@@ -22,7 +22,7 @@ from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.named_subsets import cache_labels, find_subset, kept_labels, subset_names
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.voc import multi_label
-from symskip_jax.errors import BadImageError, ReadFailedError, UserError
+from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
 
 ARRAY_RECORD = "array_record"
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
@@ -244,7 +244,7 @@ def _open_split(builder: Any, split: str, name: str, prepared: Prepared) -> Any:
     except ValueError as error:
         splits = list(prepared.num_images)
         has = ", ".join([*splits, *subset_names(prepared)])
-        raise UserError(
+        raise NoSuchSplitError(
             f"{name} has no images in a split '{split}': it has {has}, and slices such as "
             f"'{splits[0]}[:80%]'"
         ) from error

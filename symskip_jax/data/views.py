@@ -32,7 +32,8 @@ class View:
             (section 4 crops so). "random_resized" takes a window of a random share of its area.
         resize: pixels; 0 leaves images as they are, but for those smaller than the crop, which are
             enlarged until it fits.
-        min_area: smallest share of the image's area that a "random_resized" window has.
+        min_area: smallest share of the image's area that a "random_resized" window has, where one
+            of at most 3:4 to 4:3 times the crop's aspect can have it.
     """
 
     crop: tuple[int, int]
@@ -48,8 +49,9 @@ class View:
             stretch = math.exp(random.uniform(-1, 1) * math.log(4 / 3) / 2)
             largest_h, largest_w = self._fitting(height, width)
             scale = math.sqrt(share * height * width / (largest_h * largest_w))
-            window_h = _whole(largest_h * scale / stretch, height)
-            window_w = _whole(largest_w * scale * stretch, width)
+            window_h, window_w = largest_h * scale / stretch, largest_w * scale * stretch
+            fit = min(1.0, height / window_h, width / window_w)
+            window_h, window_w = _whole(window_h * fit, height), _whole(window_w * fit, width)
         else:
             window_h, window_w = self._resized(height, width)
         top = int(random.integers(height - window_h + 1))

@@ -12,7 +12,8 @@ from PIL import Image
 from symskip_jax.data.base import Features, Source, Stored
 from symskip_jax.data.header import image_size
 from symskip_jax.data.listing import file_sizes
-from symskip_jax.errors import BadImageError, ReadFailedError, UserError
+from symskip_jax.data.paths import local_path
+from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -37,7 +38,7 @@ class _VocSource(Source):
 
     def __init__(self, scheme: str, path: str, split: str, task: str):
         self.name = f"{scheme}:{path} {split}"
-        self._root = _find_year(f"{scheme}:{path}", Path(path).expanduser())
+        self._root = _find_year(f"{scheme}:{path}", local_path(path))
         self._ids = _read_list(self._root / "ImageSets" / task, split, f"{scheme}:{path}")
         self._check_files("JPEGImages", ".jpg")
 
@@ -60,7 +61,13 @@ class _VocSource(Source):
         return file_sizes([str(self._root / folder / f"{it}{suffix}") for it in self._ids]).tolist()
 
     def _check_files(self, folder: str, suffix: str) -> None:
-        there = set(os.listdir(path)) if (path := self._root / folder).is_dir() else set()
+        path = self._root / folder
+        try:
+            there = set(os.listdir(path))
+        except FileNotFoundError:
+            there = set()
+        except OSError as error:
+            raise UserError(f"{path} cannot be listed: {error.strerror}") from error
         missing = [name for it in self._ids if (name := f"{it}{suffix}") not in there]
         if missing:
             raise UserError(
@@ -153,7 +160,7 @@ def multi_label(present: set[int], counted: set[int], num_classes: int) -> np.nd
 def _find_year(name: str, path: Path) -> Path:
     if not path.is_dir():
         raise UserError(f"{name} is no folder: name a VOC2007 or VOC2012 of a VOCdevkit")
-    if (path / "ImageSets").is_dir():
+    if os.path.isdir(path / "ImageSets"):
         return path
     years = sorted(it.parent for it in path.glob("VOC*/ImageSets"))
     if len(years) != 1:
@@ -164,13 +171,15 @@ def _find_year(name: str, path: Path) -> Path:
 
 def _read_list(folder: Path, split: str, name: str) -> list[str]:
     # Not by a glob: "train_val" is the class "train" in "val".
-    there = [it for it in ("train", "val", "trainval", "test") if (folder / f"{it}.txt").is_file()]
+    there = [
+        it for it in ("train", "val", "trainval", "test") if os.path.isfile(folder / f"{it}.txt")
+    ]
     if split not in there:
-        raise UserError(
+        raise NoSuchSplitError(
             f"{name} has no split '{split}': in {folder} are {', '.join(there) or 'none'}"
         )
     try:
-        lines = (folder / f"{split}.txt").read_text(encoding="utf-8").splitlines()
+        lines = _read(folder / f"{split}.txt").decode().splitlines()
     except UnicodeDecodeError as error:
         raise UserError(f"{folder / split}.txt is no list of images") from error
     ids = [line.strip() for line in lines if line.strip()]
@@ -204,7 +213,7 @@ def _read_classes(path: Path) -> np.ndarray:
     for found in root.iter("object"):
         name = (found.findtext("name") or "").strip()
         if name not in CLASSES:
-            raise UserError(f"{path} has an object '{name}', which is no class of VOC")
+            raise UserError(f"{path} has an object {name!r}, which is no class of VOC")
         present.add(CLASSES.index(name))
         if (found.findtext("difficult") or "0").strip() != "1":
             counted.add(CLASSES.index(name))

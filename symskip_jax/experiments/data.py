@@ -1,10 +1,12 @@
 """`symskip data`: what there is to train on, and how to get more of it."""
 
 import os
+import sys
 from argparse import Namespace
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 
 from symskip_jax.data.catalog import list_datasets
 from symskip_jax.errors import UserError
@@ -117,18 +119,20 @@ def check_dataset(name: str, split: str | None, data_dir: str | None) -> None:
         sources = {split: open_source(name, split, data_dir)}
     num_images = num_broken = 0
     for source in sources.values():
-        shown = rich.progress.track(
-            check_images(source),
-            source.name,
-            total=len(source),
+        # Broken images go where standard output goes: above the bar only if that is a terminal too.
+        bar = rich.progress.Progress(
+            *rich.progress.Progress.get_default_columns(),
             console=Console(stderr=True),
             transient=True,
+            redirect_stdout=sys.stdout.isatty(),
         )
-        for lines in shown:
-            num_images += 1
-            num_broken += bool(lines)
-            for line in lines:
-                print(line)
+        with bar:
+            shown = bar.track(check_images(source), len(source), description=escape(source.name))
+            for lines in shown:
+                num_images += 1
+                num_broken += bool(lines)
+                for line in lines:
+                    print(line)
     splits = ", ".join(sources)
     if num_broken:
         raise UserError(f"{num_broken:,} of {num_images:,} images of {name} ({splits}) are broken")

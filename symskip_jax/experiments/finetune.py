@@ -67,10 +67,12 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         recipe.corruption_probability,
     )
     mesh = data_mesh()
+    plan = make_plan(config, recipe, steps_per_epoch)
     trainer = train.trainer(
         mesh,
         batch_size=recipe.batch_size,
         seed=config.seed,
+        total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
     )
 
@@ -110,6 +112,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "init": "scratch" if init is None else str(init),
             "init_step": None if start is None else int(start.state["step"]),
             "data": train.fingerprint(),
+            "input": train.how,
             "labels": drawn,
         },
         meta={
@@ -118,7 +121,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "class_names": list(class_names),
             "normalization": normalization._asdict(),
         },
-        plan=make_plan(config, recipe, steps_per_epoch),
+        plan=plan,
         fresh_state=fresh_state,
         advance=lambda step: head_alone if step < head_steps else all_layers,
         evaluate=lambda state: measure(state.variables),
@@ -152,7 +155,8 @@ def draw(config: ConfigDict, data: Input) -> tuple[Input, str]:
     """Returns the labelled images that `config.data` asks for, and a hash of which they are."""
     if config.data.num_labels == 0:
         return data, "all"
-    indices = draw_labelled(data.labels(), config.data.num_labels, config.data.labels_seed)
+    labels = np.where(data.can_be_drawn(), data.labels(), UNLABELLED)
+    indices = draw_labelled(labels, config.data.num_labels, config.data.labels_seed)
     return data.take(indices), indices_hash(indices)
 
 

@@ -3,8 +3,8 @@
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import closing, suppress
 
 import jax
 import numpy as np
@@ -74,10 +74,19 @@ class Input:
         """Returns the classes, int32 [N], -1 where an image has none."""
         return self.source.labels() if self.resident is None else self.resident.labels_n
 
+    def can_be_drawn(self) -> np.ndarray:
+        """Returns, bool [N], which images are not known to be broken."""
+        return np.ones(len(self), bool) if self.resident is None else self.resident.mask_n
+
     def take(self, indices: np.ndarray) -> "Input":
         """Returns the images at these indices, in their order."""
         resident = None if self.resident is None else self.resident.take(indices)
         return dataclasses.replace(self, source=Subset(self.source, indices), resident=resident)
+
+    @property
+    def how(self) -> str:
+        """`resident` or `streamed`."""
+        return "streamed" if self.resident is None else "resident"
 
     def fingerprint(self) -> str:
         """Returns 16 hexadecimal digits that change when the images do."""
@@ -87,14 +96,14 @@ class Input:
 
     def normalization(self) -> Normalization:
         """Measures the channels: of all images that are resident, of a sample of streamed ones."""
-        if self.resident is not None:
-            return measure_normalization(self.resident.images_nhwc)
-        count = min(len(self), NORMALIZATION_IMAGES)
-        sample = self.take(np.linspace(0, len(self) - 1, count).astype(int))
-        shown = [part.batch["image"][part.mask_b] for part in sample.parts(min(count, 64))]
-        return measure_normalization(np.concatenate(shown))
+        sample = self
+        if self.resident is None:
+            count = min(len(self), NORMALIZATION_IMAGES)
+            sample = self.take(np.linspace(0, len(self) - 1, count).astype(int))
+        parts = sample.parts(min(len(sample), 64))
+        return measure_normalization(part.batch["image"][part.mask_b] for part in parts)
 
-    def parts(self, batch_size: int) -> Iterator[Part]:
+    def parts(self, batch_size: int) -> Generator[Part]:
         """Returns a pass over the images in order, each shown once, by its centre."""
         if self.resident is None:
             return pass_over(
@@ -104,18 +113,34 @@ class Input:
                 threads=os.cpu_count() or 1,
                 faults=self.faults,
             )
-        return parts_of(
-            {"image": self.resident.images_nhwc, "label": self.resident.labels_n}, batch_size
-        )
+        arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
+        return parts_of(arrays, batch_size, self.resident.mask_n)
 
     def first(self, count: int) -> np.ndarray:
-        """Returns the first images, uint8 [n, H, W, C]."""
-        some = self.take(np.arange(min(count, len(self))))
-        part = next(iter(some.parts(len(some))))
-        return part.batch["image"][part.mask_b]
+        """Returns the first images that can be read, uint8 [n, H, W, C], one at least.
+
+        Raises:
+            UserError: none can be read.
+        """
+        found = np.empty((0, 0, 0, 0), np.uint8)
+        with closing(self.parts(count)) as parts:
+            for part in parts:
+                more = part.batch["image"][part.mask_b]
+                found = np.concatenate([found, more]) if len(found) else more
+                if len(found) >= count:
+                    break
+        if not len(found):
+            raise UserError(f"{self.name} has no image that can be decoded")
+        return found[:count]
 
     def trainer(
-        self, mesh: Mesh, *, batch_size: int, seed: int, steps_per_dispatch: int
+        self,
+        mesh: Mesh,
+        *,
+        batch_size: int,
+        seed: int,
+        total_steps: int,
+        steps_per_dispatch: int,
     ) -> Callable[[Step], Advance]:
         """Returns what compiles a step into one that draws its batches from these images.
 
@@ -123,6 +148,7 @@ class Input:
             mesh: devices; the batch is split over them.
             batch_size: images a step.
             seed: of the order and of windows.
+            total_steps: of the run.
             steps_per_dispatch: most steps that are asked for at once.
         """
         if self.resident is not None:
@@ -145,7 +171,7 @@ class Input:
             parallel=self.parallel,
             faults=self.faults,
         )
-        feed = Feed(stream, mesh)
+        feed = Feed(stream, mesh, total_steps)
         return lambda step: streamed_advance(step, mesh, feed)
 
 

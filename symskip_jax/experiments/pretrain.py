@@ -64,10 +64,12 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         accumulate=config.pretrain.accumulate,
     )
     mesh = data_mesh()
+    plan = make_plan(config, config.pretrain, steps_per_epoch)
     advance = train.trainer(
         mesh,
         batch_size=config.pretrain.batch_size,
         seed=config.seed,
+        total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
     )(step)
     crop = tuple(config.data.crop)
@@ -89,9 +91,9 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     return run_training(
         workdir=workdir,
         config=config,
-        identity={"verb": "pretrain", "data": train.fingerprint()},
+        identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
         meta=pretrain_meta(model, normalization),
-        plan=make_plan(config, config.pretrain, steps_per_epoch),
+        plan=plan,
         fresh_state=lambda: jax.jit(
             lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
         )(),

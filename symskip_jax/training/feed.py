@@ -17,16 +17,18 @@ from symskip_jax.training.steps import Batch
 class Feed:
     """Streamed batches on their way to the devices, some steps ahead."""
 
-    def __init__(self, stream: Stream, mesh: Mesh, ahead: int = 2):
+    def __init__(self, stream: Stream, mesh: Mesh, total_steps: int, ahead: int = 2):
         """Describes the feed; nothing is read yet.
 
         Args:
             stream: of this process's part of each batch.
             mesh: devices, over which a batch is split.
+            total_steps: of the run: nothing is asked for beyond them.
             ahead: batches that are on the devices before they are asked for.
         """
         self._stream = stream
         self._split = split_over_devices(mesh)
+        self._total_steps = total_steps
         self._ahead = ahead
         self._close()
 
@@ -40,7 +42,8 @@ class Feed:
             self._close()
             self._batches = self._stream.batches(step)
             self._next_step = step
-        while len(self._waiting) <= self._ahead:
+        wanted = min(self._ahead + 1, self._total_steps - step)
+        while len(self._waiting) < wanted:
             self._waiting.append(self._put(next(self._batches)))
         self._next_step += 1
         return self._waiting.popleft()

@@ -8,9 +8,13 @@ from typing import Any
 
 from symskip_jax.errors import UserError
 
-# May change between two starts of one run: where the data lies (what it holds is checked apart) and
-# how fast and how stubbornly it is read.
-_MAY_DIFFER = {f"config.data.{name}" for name in ("data_dir", "threads", "workers", "read_retries")}
+# May change between two starts of one run: where the data lies and whether it is streamed (what is
+# read, and how, is checked apart), how fast and how stubbornly it is read, and what is done about
+# images that are broken, which a run that met one is to go on without.
+_MAY_DIFFER = {
+    f"config.data.{name}"
+    for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+}
 
 
 def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:

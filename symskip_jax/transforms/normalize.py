@@ -1,6 +1,7 @@
 """Zero-centring and scaling of pixels (section 4)."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -28,15 +29,18 @@ class Normalization(NamedTuple):
         return images_bhwc * jnp.array(self.std) + jnp.array(self.mean)
 
 
-def measure_normalization(images_nhwc: np.ndarray) -> Normalization:
-    """Measures the channels of uint8 images [N, H, W, C].
+def measure_normalization(batches: Iterable[np.ndarray]) -> Normalization:
+    """Measures the channels of images, given in batches: uint8 [B, H, W, C], one not empty.
 
     A channel without any variation gets deviation 1, so that it is only centred.
     """
-    counts = np.zeros((images_nhwc.shape[3], 256), np.int64)
-    for start in range(0, len(images_nhwc), 1024):  # bincount makes int64 of the bytes it counts
-        for c, channel in enumerate(np.moveaxis(images_nhwc[start : start + 1024], 3, 0)):
-            counts[c] += np.bincount(channel.ravel(), minlength=256)
+    counts = functools.reduce(
+        np.add,
+        (
+            np.stack([np.bincount(x.ravel(), minlength=256) for x in np.moveaxis(images, 3, 0)])
+            for images in batches
+        ),
+    )
     levels = np.arange(256.0)
     mean = [float(levels @ n / n.sum()) for n in counts]
     std = [

@@ -48,6 +48,9 @@ def _any_checksum() -> str:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     with open_shown(path, "checking") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
+        try:
+            while chunk := file.read(CHUNK_BYTES):
+                digest.update(chunk)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from error
     return digest.hexdigest()

@@ -118,7 +118,11 @@ class _Reader:
             names = [it.strip() for it in names if it.strip()]
         expected = self._num_classes[feature]
         is_list = isinstance(names, list) and all(isinstance(it, str | bytes) for it in names)
-        names = [it.decode() if isinstance(it, bytes) else it for it in names] if is_list else []
+        names = (
+            [it.decode("latin-1") if isinstance(it, bytes) else it for it in names]
+            if is_list
+            else []
+        )
         if len(set(names)) != expected or len(names) != expected or not all(map(_is_name, names)):
             raise UserError(f"{self._named(file)} does not have {expected} names of classes")
         return names

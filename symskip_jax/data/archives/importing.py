@@ -1,5 +1,6 @@
 """From the archives that a dataset was published as to a dataset that can be opened."""
 
+import os
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +13,7 @@ from symskip_jax.data.archives.stl10 import import_stl10
 from symskip_jax.data.archives.voc import import_voc
 from symskip_jax.data.archives.writer import dataset_folder
 from symskip_jax.data.catalog import resolve_local_dir
+from symskip_jax.data.paths import local_path
 from symskip_jax.data.staging import staged
 from symskip_jax.errors import UserError
 
@@ -69,9 +71,9 @@ def import_archives(
             + f"there are {', '.join(_IMPORTERS)}"
         )
     target, opened_by = _target(name, resolve_local_dir(data_dir))
-    if target.exists():
+    if os.path.exists(target):
         return Imported(opened_by, target, is_new=False)
-    paths = [Path(archive).expanduser() for archive in archives]
+    paths = [local_path(archive) for archive in archives]
     for path in paths:
         if not path.is_file():
             raise UserError(f"{path} is not a file: name an archive of {name}")

@@ -54,8 +54,9 @@ def read_archive(archive: Path, *, strict: bool) -> Generator[Member, None, None
             it, a link or a device.
     """
     with open_shown(archive, "reading") as raw:
-        is_gzip = raw.read(2) == GZIP_MAGIC
-        raw.seek(0)
+        with _naming(str(archive)):
+            is_gzip = raw.read(2) == GZIP_MAGIC
+            raw.seek(0)
         file: _Readable = gzip.GzipFile(fileobj=raw) if is_gzip else raw
         yield from _members(file, str(archive), strict=strict)
         with _naming(str(archive)):
