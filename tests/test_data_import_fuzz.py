@@ -122,8 +122,8 @@ def test_a_damaged_pickle_is_read_or_refused(data):
         assert "\n" not in str(error)
 
 
-# 400,000 tuples in one another, in every place where Python might go down into them.
-DEEP = b")" + b"\x85" * 400_000
+# 150,000 tuples in one another, in every place where Python might go down into them.
+DEEP = b")" + b"\x85" * 150_000
 ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01"
 
 
@@ -138,8 +138,8 @@ NESTED = [
     ARRAY + DEEP + b"NNNtb",
     ARRAY + b")cnumpy\ndtype\n" + DEEP + b"\x85RNNtb",
     ARRAY + b"K\x01\x85cnumpy\ndtype\nU\x02u1\x85RN" + DEEP + b"tb",
-    b"}K\x01" * 400_000 + b"N" + b"s" * 400_000,
-    b"]" * 400_000 + b"a" * 399_999,
+    b"}K\x01" * 150_000 + b"N" + b"s" * 150_000,
+    b"]" * 150_000 + b"a" * 149_999,
 ]
 
 
