@@ -1,8 +1,10 @@
 import subprocess
 import sys
 
+import archives
 from data_helpers import noise_images, write_tfds
 
+from symskip_jax.data.archives.importing import import_archives
 from symskip_jax.data.catalog import list_datasets
 from symskip_jax.data.sources import FORMS, open_source
 
@@ -24,6 +26,17 @@ def test_prepared_datasets_are_listed_by_names_that_open_them(tmp_path):
     assert found[1].where == str(folder)
     for it in found:
         assert len(open_source(it.name, "train", str(tmp_path))) == 3
+
+
+def test_an_imported_devkit_is_listed_by_a_name_that_opens_it(tmp_path):
+    lists = {"train": ["a"], "val": ["b"], "trainval": ["a", "b"]}
+    archive = archives.write(tmp_path / "packed", archives.voc("2012", ["a", "b"], lists))
+    import_archives("voc2012", [archive], str(tmp_path), any_checksum=True)
+    (tmp_path / "VOCdevkit" / "VOCcode").mkdir()
+    (found,) = (it for it in list_datasets(str(tmp_path)) if it.name.startswith("voc:/"))
+    path = str(tmp_path / "VOCdevkit" / "VOC2012")
+    assert found == (f"voc:{path}", "train 1, val 1, trainval 2", path)
+    assert len(open_source(found.name, "trainval")) == 2
 
 
 def test_what_cannot_be_read_says_so(tmp_path):

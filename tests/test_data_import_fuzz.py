@@ -2,6 +2,8 @@
 
 import gzip
 import pickle
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -118,6 +120,44 @@ def test_a_damaged_pickle_is_read_or_refused(data):
         read_pickle(bytes(content), "it")
     except UserError as error:
         assert "\n" not in str(error)
+
+
+# 150,000 tuples in one another, in every place where Python might go down into them.
+DEEP = b")" + b"\x85" * 150_000
+ARRAY = b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01"
+
+
+NESTED = [
+    b"}" + DEEP + b"K\x01s",
+    b"}(" + DEEP + b"K\x01u",
+    b"(" + DEEP + b"K\x01d",
+    DEEP,
+    DEEP + DEEP + b"\x93",
+    b"cnumpy\ndtype\n" + DEEP + b"\x85R",
+    b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n" + DEEP + b"\x85RU\x01atR",
+    ARRAY + DEEP + b"NNNtb",
+    ARRAY + b")cnumpy\ndtype\n" + DEEP + b"\x85RNNtb",
+    ARRAY + b"K\x01\x85cnumpy\ndtype\nU\x02u1\x85RN" + DEEP + b"tb",
+    b"}K\x01" * 150_000 + b"N" + b"s" * 150_000,
+    b"]" * 150_000 + b"a" * 149_999,
+]
+
+
+def test_deep_nesting_is_refused_in_a_process_that_survives_it(tmp_path):
+    for index, content in enumerate(NESTED):
+        (tmp_path / f"{index:02}").write_bytes(b"\x80\x02" + content + b".")
+    code = (
+        "import pathlib, sys\n"
+        "from symskip_jax.data.archives.unpickle import read_pickle\n"
+        "from symskip_jax.errors import UserError\n"
+        "for path in sorted(pathlib.Path(sys.argv[1]).iterdir()):\n"
+        "    try: read_pickle(path.read_bytes(), path.name)\n"
+        "    except UserError as error: print(len(str(error)) < 200, flush=True)\n"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path)]
+    result = subprocess.run(arguments, capture_output=True, text=True)
+    assert result.stdout.split() == ["True"] * len(NESTED), result.stderr
+    assert result.returncode == 0
 
 
 @settings(max_examples=200)

@@ -151,11 +151,16 @@ def test_info_says_what_is_here(photos, tmp_path, capfd):
     np.savez(tmp_path / "a.npz", images=noise_images(30, 4, 6))
     assert cli.main(["data", "info", f"npz:{tmp_path / 'a.npz'}"]) == 0
     out = capfd.readouterr().out
+    assert f"on disk: {os.path.getsize(tmp_path / 'a.npz')} bytes" in out
     assert "train 27, test 3" in out and "6x4, grey" in out and "labels: none" in out
+    for path in photos.rglob("*.png"):
+        path.write_bytes(path.read_bytes() + bytes(1_000_000))
+    assert cli.main(["data", "info", f"folder:{photos}"]) == 0
+    assert "on disk: 73.0 MB" in capfd.readouterr().out
     written = write_tfds(tmp_path, {"odd": (noise_images(3, 4, 4, 3), [0, 1, 0])}, config="large")
     assert cli.main(["data", "info", "tfds:scribbles/large", "--data_dir", str(tmp_path)]) == 0
     out = capfd.readouterr().out
-    assert "here: odd 3" in out and f"where: {written}" in out
+    assert "here: odd 3" in out and "on disk: " in out and f"where: {written}" in out
     assert cli.main(["data", "info", "nonsense"]) == 2
     assert "unknown dataset 'nonsense'" in capfd.readouterr().err
 

@@ -53,6 +53,17 @@ def test_paths_are_in_the_order_of_their_parts(root):
     assert found.others == {".txt": 1}
 
 
+def test_pipes_and_devices_are_no_images_and_broken_links_are(root):
+    os.mkfifo(root / "pipe.jpg")
+    (root / "link.jpg").symlink_to(root / "pipe.jpg")
+    (root / "null.png").symlink_to("/dev/null")
+    (root / "gone.png").symlink_to(root / "nowhere")
+    (root / "right.png").symlink_to(root / "a.webp")
+    found = list_images(root)
+    assert [it for it in found.paths if "/" not in it] == ["a.webp", "gone.png", "right.png"]
+    assert found.others == {".txt": 1, ".jpg": 2, ".png": 1}
+
+
 def test_a_second_listing_opens_no_folder_and_is_the_same(root, monkeypatch):
     first, opened = scanned(root, monkeypatch)
     assert opened == 3

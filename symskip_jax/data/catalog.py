@@ -11,6 +11,9 @@ from symskip_jax.data.gcs import bucket_folder, is_bucket, read_infos
 from symskip_jax.data.paths import local_path
 from symskip_jax.errors import UserError
 
+# The lists that there may be in a VOCdevkit.
+VOC_SPLITS = ("train", "val", "trainval", "test")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -42,7 +45,7 @@ class Listing(NamedTuple):
 
 
 def list_datasets(data_dir: str | None = None) -> list[Listing]:
-    """Every dataset that can be named, those prepared under data_dir one by one.
+    """Every dataset that can be named, those prepared and imported under data_dir one by one.
 
     data_dir None is TFDS's default.
     """
@@ -51,6 +54,7 @@ def list_datasets(data_dir: str | None = None) -> list[Listing]:
     return [
         Listing("digits", "1,797 handwritten digits, 8x8, grey, 10 classes", "comes along"),
         *prepared,
+        *_list_devkits(folder),
         Listing(
             "tfds:NAME[/CONFIG][:VERSION]",
             "TensorFlow Datasets, prepared as ArrayRecord; "
@@ -162,6 +166,22 @@ def _file_format(info: dict[str, Any]) -> str:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(number) for number in version.split("."))
+
+
+def _list_devkits(data_dir: Path) -> list[Listing]:
+    """VOC as `symskip data import` leaves it."""
+    if is_bucket(data_dir):
+        return []
+    return [
+        Listing(f"voc:{sets.parent.parent}", _describe_lists(sets), str(sets.parent.parent))
+        for sets in sorted(data_dir.glob("VOCdevkit/VOC20[0-9][0-9]/ImageSets/Main"))
+    ]
+
+
+def _describe_lists(sets: Path) -> str:
+    lines = {split: _read(sets / f"{split}.txt").split() for split in VOC_SPLITS}
+    counts = ", ".join(f"{split} {len(names):,}" for split, names in lines.items() if names)
+    return counts or "no lists of images"
 
 
 def _describe(prepared: Prepared) -> str:

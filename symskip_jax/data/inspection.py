@@ -3,11 +3,14 @@
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 
 from symskip_jax.data.base import UNLABELLED, Source
 from symskip_jax.data.catalog import Prepared, resolve_data_dir
+from symskip_jax.data.gcs import is_bucket
+from symskip_jax.data.paths import local_path
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import NoSuchSplitError, UserError
 
@@ -55,6 +58,27 @@ def find_named(name: str, data_dir: str | None) -> Prepared | None:
         return find_dataset(rest, resolve_data_dir(data_dir))
     except UserError:
         return None
+
+
+def size_on_disk(name: str, data_dir: str | None) -> int | None:
+    """Sum up the bytes of the files that a dataset lies in.
+
+    Returns:
+        None where it lies in no files of its own on this machine.
+    """
+    scheme, _, rest = name.partition(":")
+    if prepared := find_named(name, data_dir):
+        path = None if is_bucket(prepared.path) else prepared.path
+    else:
+        path = local_path(rest) if scheme in ("folder", "npz", "voc", "voc_segmentation") else None
+    if path is None or path.is_file():
+        return path and path.stat().st_size
+    num_bytes = 0
+    for folder, _, files in os.walk(path, followlinks=False):
+        for file in files:
+            with suppress(OSError):  # a link that leads nowhere
+                num_bytes += os.stat(os.path.join(folder, file)).st_size
+    return num_bytes
 
 
 def check_images(source: Source) -> Iterator[list[str]]:

@@ -44,7 +44,7 @@ class Listing(NamedTuple):
     """Image files below a folder.
 
     paths: relative to it, with "/" between parts, in order of their parts.
-    others: how many other files have each extension, "" for none.
+    others: how many other files have each extension, "" for none; pipes and devices among them.
     """
 
     paths: list[str]
@@ -98,7 +98,9 @@ def _walk(root: Path) -> dict[str, Folder]:
                         continue
                     if _is_folder(entry):
                         pending.append((f"{prefix}{entry.name}/", above | {identity}))
-                    elif (suffix := os.path.splitext(entry.name)[1].lower()) in EXTENSIONS:
+                        continue
+                    suffix = os.path.splitext(entry.name)[1].lower()
+                    if suffix in EXTENSIONS and not _is_special(entry):
                         folder.images.append(entry.name)
                     else:
                         folder.others[suffix] += 1
@@ -131,6 +133,13 @@ def file_sizes(paths: Sequence[str]) -> np.ndarray:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     # A link to itself is an error for entry.is_dir().
     return os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
+
+
+def _is_special(entry: os.DirEntry[str]) -> bool:
+    """Whether it is a pipe, a device or a socket, to open which may never come to an end."""
+    if entry.is_symlink():  # one that leads nowhere is an image that cannot be read
+        return os.path.exists(entry.path) and not os.path.isfile(entry.path)
+    return not entry.is_file()
 
 
 def _cache_file(root: Path) -> Path:

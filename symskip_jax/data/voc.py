@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from symskip_jax.data.base import Features, Source, Stored
+from symskip_jax.data.catalog import VOC_SPLITS
 from symskip_jax.data.header import image_size
 from symskip_jax.data.listing import file_sizes
 from symskip_jax.data.paths import local_path
@@ -171,9 +172,7 @@ def _find_year(name: str, path: Path) -> Path:
 
 def _read_list(folder: Path, split: str, name: str) -> list[str]:
     # Not by a glob: "train_val" is the class "train" in "val".
-    there = [
-        it for it in ("train", "val", "trainval", "test") if os.path.isfile(folder / f"{it}.txt")
-    ]
+    there = [it for it in VOC_SPLITS if os.path.isfile(folder / f"{it}.txt")]
     if split not in there:
         raise NoSuchSplitError(
             f"{name} has no split '{split}': in {folder} are {', '.join(there) or 'none'}"

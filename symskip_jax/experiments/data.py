@@ -4,6 +4,7 @@ import os
 import sys
 from argparse import Namespace
 
+import rich.filesize
 import rich.progress
 from rich.console import Console
 from rich.markup import escape
@@ -67,7 +68,7 @@ def print_info(name: str, data_dir: str | None) -> None:
         UserError: it is not here, and nothing is known of it.
     """
     from symskip_jax.data.facts import FACTS, how_to_get, known_name, source_name
-    from symskip_jax.data.inspection import find_named, open_splits
+    from symskip_jax.data.inspection import find_named, open_splits, size_on_disk
     from symskip_jax.data.named_subsets import subset_names
 
     known = known_name(name)
@@ -94,6 +95,8 @@ def print_info(name: str, data_dir: str | None) -> None:
         print(f"    where: {prepared.path}")
         if subsets := subset_names(prepared):
             print(f"    and its subsets: {', '.join(subsets)}")
+    if num_bytes := size_on_disk(source_name(name, data_dir), data_dir):
+        print(f"    on disk: {rich.filesize.decimal(num_bytes)}")
     source = next(iter(sources.values()))
     print(f"    the first image: {source.describe(0)}")
     height, width, channels = source.features.image_shape

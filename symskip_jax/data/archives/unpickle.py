@@ -55,7 +55,10 @@ def read_pickle(content: bytes, name: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes in text that are none
             return _resolve(_run(content, name), 3)
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+    except (
+        *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
+        RecursionError,
+    ) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{name} is truncated or damaged: copy it again ({reason})") from error
 
@@ -81,7 +84,8 @@ def _run(content: bytes, name: str) -> Any:
             stack.append(_allowed(argument, name))
         elif opcode.name == "STACK_GLOBAL":
             attribute, module = stack.pop(), stack.pop()
-            stack.append(_allowed(f"{module} {attribute}", name))
+            asked = f"{_expect(module, str)} {_expect(attribute, str)}"
+            stack.append(_allowed(asked, name))
         elif opcode.name in _ACTIONS:
             _ACTIONS[opcode.name](stack)
         else:
@@ -106,7 +110,14 @@ def _pop_to_mark(stack: list[Any]) -> list[Any]:
 
 
 def _pairs(items: list[Any]) -> dict[Any, Any]:
-    return dict(zip(items[::2], items[1::2], strict=True))
+    return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
+
+
+def _key(key: Any) -> str | bytes | int:
+    # Nothing that is nested: Python does not survive the hash of what is nested very deeply.
+    if not isinstance(key, str | bytes | int):
+        raise TypeError(f"{type(key).__name__} where a key belongs")
+    return key
 
 
 def _pop_tuple(stack: list[Any], length: int) -> tuple[Any, ...]:
@@ -119,7 +130,7 @@ def _pop_tuple(stack: list[Any], length: int) -> tuple[Any, ...]:
 
 def _set_item(stack: list[Any]) -> None:
     key, value = _pop_tuple(stack, 2)
-    _expect(stack[-1], dict)[key] = value
+    _expect(stack[-1], dict)[_key(key)] = value
 
 
 def _call(stack: list[Any]) -> None:
@@ -210,13 +221,13 @@ def _resolve(value: Any, depth: int) -> Any:
 def _array(call: _Call) -> np.ndarray:
     _, shape, dtype, is_fortran, content = call.state
     if not isinstance(shape, tuple) or not all(isinstance(it, int) and it >= 0 for it in shape):
-        raise ValueError(f"{shape!r} is no shape")
+        raise ValueError("the shape of an array is none")
     flat = np.frombuffer(_bytes(content), _dtype(dtype))
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
 def _dtype(call: Any) -> np.dtype:
-    code = _expect(call, _Call).arguments[0]
+    code = _expect(_expect(call, _Call).arguments[0], str)
     if call.function != "dtype" or code not in _DTYPES:
         raise ValueError(f"arrays of {code!r} are not read")
     byte_order = call.state[1] if call.state else "|"
