@@ -73,7 +73,8 @@ def _read_rows(
                 )
             if "split" in fields and row.split not in splits:
                 raise UserError(
-                    f"{where} has the split '{_line(row.split)}': it must be one of {', '.join(splits)}"
+                    f"{where} has the split '{_line(row.split)}': it must be one of "
+                    f"{', '.join(splits)}"
                 )
             before = rows.setdefault(file, row)
             if before[:2] != row[:2]:
