@@ -156,6 +156,22 @@ def test_a_damaged_label_file(content):
         read_or_refused(lambda: read_all(f"folder:{folder}", "train"))
 
 
+@pytest.mark.parametrize("name", ["b\x0c.png", "b\u2028.png", '"b\n.png"', "b" * 5000])
+@pytest.mark.parametrize("row", ["{},cat,train", "a.png,cat,{}", "a.png,cat,train\na.png,{},train"])
+def test_odd_fields_of_the_label_file_are_a_line(name, row, tmp_path):
+    (tmp_path / "a.png").write_bytes(IMAGES["png"])
+    text = f"file,label,split\n{row.format(name)}\n"
+    (tmp_path / "labels.csv").write_text(text, encoding="utf-8")
+    read_or_refused(lambda: read_all(f"folder:{tmp_path}", "train"))
+
+
+def test_an_npz_whose_lengths_of_names_are_wrong_is_a_short_line(tmp_path):
+    content = bytearray(npz(np.savez))
+    content[27] = 2  # 512 more characters of the first file's name
+    (tmp_path / "a.npz").write_bytes(content)
+    read_or_refused(lambda: read_all(f"npz:{tmp_path / 'a.npz'}", "train"))
+
+
 def test_a_field_of_the_label_file_that_is_too_long_is_a_line(tmp_path):
     (tmp_path / "a.png").write_bytes(IMAGES["png"])
     long = "x" * (csv.field_size_limit() + 1)

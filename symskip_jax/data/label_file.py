@@ -58,7 +58,7 @@ def _read_rows(
             if columns.count(name) != 1:
                 raise UserError(
                     f"{path} line 1 must name the columns, one of them '{name}': it is "
-                    f"'{','.join(columns)}'"
+                    f"'{_line(','.join(columns))}'"
                 )
         for values in filter(None, reader):
             where = f"{path} line {reader.line_num}"
@@ -69,18 +69,25 @@ def _read_rows(
             file = normpath(fields["file"])
             if file not in images:
                 raise UserError(
-                    f"{where} names '{fields['file']}', which is no image in its folder"
+                    f"{where} names '{_line(fields['file'])}', which is no image in its folder"
                 )
             if "split" in fields and row.split not in splits:
                 raise UserError(
-                    f"{where} has the split '{row.split}': it must be one of {', '.join(splits)}"
+                    f"{where} has the split '{_line(row.split)}': it must be one of "
+                    f"{', '.join(splits)}"
                 )
             before = rows.setdefault(file, row)
             if before[:2] != row[:2]:
+                said, said_before = (_line(",".join(filter(None, it[:2]))) for it in (row, before))
                 raise UserError(
-                    f"{where} says '{','.join(filter(None, row[:2]))}' of '{file}', of which line "
-                    f"{before.line} says '{','.join(filter(None, before[:2]))}'"
+                    f"{where} says '{said}' of '{file}', of which line {before.line} says "
+                    f"'{said_before}'"
                 )
     except csv.Error as error:
         raise UserError(f"{path} line {reader.line_num} is no CSV: {error}") from error
     return rows, "split" in columns
+
+
+def _line(text: str) -> str:
+    """As much of it as fits into a line, without what would break one."""
+    return "".join(it if it.isprintable() else repr(it)[1:-1] for it in text[:200])

@@ -135,4 +135,4 @@ class _Archive:
 
 
 def _line(text: object) -> str:
-    return " ".join(str(text).split())
+    return " ".join(str(text).split())[:200]
