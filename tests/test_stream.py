@@ -81,23 +81,24 @@ def test_threads_and_workers_change_nothing(tmp_path):
 
 
 def test_each_process_reads_its_part_of_every_batch_and_nothing_else():
-    read: list[int] = []
-
     class Watched(ArraySource):
+        def __init__(self):
+            plain = numbered(240)
+            super().__init__("watched", plain.images_nhwc, plain.labels_n, plain.class_names)
+            self.read: list[int] = []
+
         def stored(self, index):
-            read.append(index)
+            self.read.append(index)
             return super().stored(index)
 
-    plain = numbered(240)
-    source = Watched("watched", plain.images_nhwc, plain.labels_n, plain.class_names)
-    whole = take(Stream(source, VIEW, batch_size=BATCH_SIZE, seed=1), 4)
+    whole = take(Stream(numbered(240), VIEW, batch_size=BATCH_SIZE, seed=1), 4)
     order = epoch_order(1, 0, 240).reshape(-1, 3, 2)  # step, process, image
     parts = []
     for rank in range(3):
-        read.clear()
+        source = Watched()
         stream = Stream(source, VIEW, batch_size=BATCH_SIZE, seed=1, shard=Shard(rank, 3))
         parts.append(take(stream, 4))
-        assert set(order[:4, rank].ravel()) <= set(read) <= set(order[:, rank].ravel())
+        assert set(order[:4, rank].ravel()) <= set(source.read) <= set(order[:, rank].ravel())
     joined = [
         {name: np.concatenate([p[step][name] for p in parts]) for name in ("image", "label")}
         for step in range(4)
