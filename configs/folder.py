@@ -4,7 +4,8 @@
     symskip finetune --config folder --init runs/folder --config.data.name=folder:LABELLED
 
 No figure of the paper. Images are streamed: of each, a random window of at least a quarter of its
-area is shown at 65x65 pixels. `:small` is narrower, for a look on two CPU cores.
+area is shown at 65x65 pixels. `:small` is narrower, for a look on two CPU cores; measured on 160
+photographs of VOC 2012: @@ (results/folder_small).
 """
 
 from ml_collections import ConfigDict

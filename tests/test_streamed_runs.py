@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,10 @@ def test_no_process_that_reads_images_outlives_a_killed_run(tmp_path, photograph
     assert len(readers) >= 2
     os.kill(process.pid, signal.SIGKILL)
     command.finish(process)  # its pipes are the readers' too
-    assert not [pid for pid in readers if is_running(pid)]
+    deadline = time.monotonic() + 60
+    while any(map(is_running, readers)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_signal_to_all_processes_of_a_run_saves_it(tmp_path, photographs):
