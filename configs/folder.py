@@ -5,7 +5,8 @@
 
 No figure of the paper. Images are streamed: of each, a random window of at least a quarter of its
 area is shown at 65x65 pixels. `:small` is narrower, for a look on two CPU cores; measured on 160
-photographs of VOC 2012: @@ (results/folder_small).
+photographs of VOC 2012, 87 s on two CPU cores: 25.5 dB rebuilt, 20.5 dB as corrupted
+(results/folder_small).
 """
 
 from ml_collections import ConfigDict

@@ -114,7 +114,7 @@ class View:
         shown = image[top : top + height, left : left + width]
         if shown.shape[:2] == self.crop:
             return shown
-        # Averaging areas costs as much as decoding; below a half, neighbours alone do nearly as well.
+        # Averaging areas costs as much as decoding; above a half, neighbours do nearly as well.
         shrink = max(shown.shape[0] / self.crop[0], shown.shape[1] / self.crop[1])
         method = cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR
         resized = cv2.resize(shown, self.crop[::-1], interpolation=method)
