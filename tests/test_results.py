@@ -16,7 +16,7 @@ def test_tables_of_the_readme_are_those_of_the_logs() -> None:
 
 
 def test_every_log_is_of_a_finished_run_that_measured_every_test_image() -> None:
-    sizes = {"digits": 500, "tfds:cifar10": 10_000}
+    sizes = {"digits": 500, "tfds:cifar10": 10_000, "folder:JPEGImages": 16}
     logs = sorted((ROOT / "results").glob("*/**/metrics.jsonl"))
     assert logs
     for path in logs:
