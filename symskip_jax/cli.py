@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from symskip_jax import __version__
+from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
 
 EXIT_FAILED = 1
@@ -176,8 +177,7 @@ def _default_workdir(config: str, verb: str) -> Path:
 
 def _prepare_libraries() -> None:
     """Keeps compiled programs for the next start, and the libraries' chatter off the terminal."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symskip_jax"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     import absl.logging

@@ -28,11 +28,7 @@ from symskip_jax.data.sources import open_source
 WNIDS = ("n01514668", "n02687172", "n01440764")  # cock, aircraft carrier, tench
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture

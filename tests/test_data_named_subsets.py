@@ -15,11 +15,7 @@ VEHICLES = ("n02687172", "n04612504")  # aircraft carrier, yawl
 NEITHER = ("n01440764", "n07753592")  # tench, banana
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.mktemp("cache")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 @pytest.fixture
@@ -50,7 +46,7 @@ def test_where_there_are_more_images_they_are_drawn_evenly(data_dir, monkeypatch
     assert drawn == wnids_of("animals", data_dir)
 
 
-def test_without_a_list_of_labels_they_are_read_once(data_dir, cache, caplog, monkeypatch):
+def test_without_a_list_of_labels_they_are_read_once(data_dir, own_cache, caplog, monkeypatch):
     monkeypatch.setattr(tfds_source, "LARGE", 18)
     expected = wnids_of("vehicles", data_dir)
     (data_dir / "imagenet2012/5.1.0/labels-train.npy").unlink()
@@ -58,7 +54,7 @@ def test_without_a_list_of_labels_they_are_read_once(data_dir, cache, caplog, mo
     assert wnids_of("vehicles", data_dir) == expected
     (record,) = caplog.records
     assert "labels of 18 images" in record.getMessage()
-    (kept,) = (cache / "symskip_jax" / "labels").iterdir()
+    (kept,) = (own_cache / "symskip_jax" / "labels").iterdir()
     assert wnids_of("vehicles", data_dir) == expected and len(caplog.records) == 1
     kept.write_bytes(b"damaged")
     assert wnids_of("vehicles", data_dir) == expected and len(caplog.records) == 2

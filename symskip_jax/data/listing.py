@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import ReadFailedError, UserError
 
 EXTENSIONS = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -143,9 +144,8 @@ def _is_special(entry: os.DirEntry[str]) -> bool:
 
 
 def _cache_file(root: Path) -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:32]
-    return Path(base, "symskip_jax", "listings", f"{name}.json")
+    return cache_folder() / "listings" / f"{name}.json"
 
 
 def _remembered(cache: Path, root: Path) -> dict[str, Folder] | None:

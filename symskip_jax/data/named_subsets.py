@@ -16,6 +16,7 @@ import numpy as np
 from symskip_jax.data.base import Source
 from symskip_jax.data.catalog import Prepared
 from symskip_jax.data.gcs import answering, is_bucket
+from symskip_jax.data.paths import cache_folder
 from symskip_jax.data.splits import draw_evenly
 from symskip_jax.errors import UserError
 
@@ -165,5 +166,4 @@ def _cached_labels(prepared: Prepared, split: str) -> Path:
         key = f"{info} {hashlib.sha256(info.read_bytes()).hexdigest()} {split}"
     else:
         key = f"{prepared.path.absolute()} {info.stat().st_mtime_ns} {split}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "symskip_jax"
-    return cache / "labels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"
+    return cache_folder() / "labels" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.npy"

@@ -6,6 +6,12 @@ from pathlib import Path
 from symskip_jax.errors import UserError
 
 
+def cache_folder() -> Path:
+    """Where what can be made anew is kept: $XDG_CACHE_HOME/symskip_jax, or ~/.cache/symskip_jax."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base, "symskip_jax")
+
+
 def local_path(text: str) -> Path:
     """Make a path of what a person wrote, `~` and `~user` included; it need not be there.
 
