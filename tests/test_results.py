@@ -41,3 +41,9 @@ def test_seeds_of_a_start_differ_in_the_seed_and_the_labels_alone() -> None:
                 assert second["config.seed"] == int(re.sub(r"\D", "", other.parts[-3]))
                 compared += 1
     assert compared >= 3 * 7  # the stages of quickstart alone
+
+
+def test_tables_on_scaling_are_those_of_the_logs() -> None:
+    command = [sys.executable, str(ROOT / "results" / "scaling_tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
