@@ -44,9 +44,10 @@ NORMALIZATION = Normalization((120.0,) * CHANNELS, (60.0,) * CHANNELS)
 DEVICES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 # What --grow changes, one thing at a time: name, overrides, images of a device.
 GROWTH = [
-    *(("batch", (), batch) for batch in (16, 32, 64, 128)),
-    *(("width", (f"--config.model.n={n}",), 32) for n in (32, 64, 128, 256)),
-    *(("image", (f"--config.data.crop=({side}, {side})",), 32) for side in (29, 57, 113, 225)),
+    ("nothing", (), 32),
+    *(("batch", (), batch) for batch in (16, 64)),
+    *(("width", (f"--config.model.n={n}",), 32) for n in (64, 256)),
+    *(("image", (f"--config.data.crop=({side}, {side})",), 32) for side in (57, 113)),
 ]
 
 
