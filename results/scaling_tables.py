@@ -104,12 +104,12 @@ def expected_table() -> str:
                 images = machine.devices * batch
                 rows.append(
                     [machine.name, NAMES[name], batch]
-                    + [f"{1e3 * fast.compute_s:.2f}–{1e3 * slow.compute_s:.2f}"]
+                    + [_range(1e3 * fast.compute_s, 1e3 * slow.compute_s)]
                     + [f"{1e3 * fast.memory_s:.2f}", f"{1e3 * fast.statistics_s:.2f}"]
                     + [f"{1e3 * fast.gradients_s:.2f}"]
-                    + [f"{1e3 * fast.step_s:.1f}–{1e3 * slow.step_s:.1f}"]
-                    + [f"{images / slow.step_s:,.0f}–{images / fast.step_s:,.0f}"]
-                    + [_percents(slow, fast)]
+                    + [_range(1e3 * fast.step_s, 1e3 * slow.step_s)]
+                    + [_range(images / slow.step_s, images / fast.step_s)]
+                    + [_range(*(100 * it.communication_share for it in (slow, fast))) + " %"]
                 )
     head = "machine|network|images a device|matrix products, ms|memory, ms|statistics, ms"
     return _table(f"{head}|gradients, ms|step, ms|images/s|share in all-reduces", rows)
@@ -133,9 +133,10 @@ def devices_table() -> str:
     return _table(f"{head}|images a device of {GLOBAL_BATCH}|step, ms|share in all-reduces", rows)
 
 
-def _percents(*steps: Expected) -> str:
-    low, high = (f"{100 * step.communication_share:.0f}" for step in steps)
-    return f"{low} %" if low == high else f"{low}–{high} %"
+def _range(*ends: float) -> str:
+    # A model deserves two digits.
+    low, high = (f"{float(f'{end:.2g}'):,g}" for end in ends)
+    return low if low == high else f"{low}–{high}"
 
 
 def _table(head: str, rows: Iterable[Iterable[object]]) -> str:

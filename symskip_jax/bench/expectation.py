@@ -76,7 +76,7 @@ class Expected:
 
     Attributes:
         compute_s: matrix products at the assumed share of the peak.
-        memory_s: what is read and written, at the peak: no more than a floor.
+        memory_s: what is read and written, at the peak.
         statistics_s: the all-reduces of BatchNorm's sums.
         gradients_s: those of the gradients.
     """
