@@ -12,6 +12,7 @@ from typing import NoReturn
 from symskip_jax import __version__
 from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
+from symskip_jax.memory import keep_freed_memory
 
 EXIT_FAILED = 1
 EXIT_WRONG_INPUT = 2
@@ -176,7 +177,8 @@ def _default_workdir(config: str, verb: str) -> Path:
 
 
 def _prepare_libraries() -> None:
-    """Keeps compiled programs for the next start, and the libraries' chatter off the terminal."""
+    """Keeps compiled programs and freed memory, and the libraries' chatter off the terminal."""
+    keep_freed_memory()
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache_folder()))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")

@@ -4,7 +4,6 @@ Every batch is a pure function of the step: which images are in it, how they are
 for a broken one. So the position of a stream is the step that a checkpoint holds, and nothing else.
 """
 
-import ctypes
 import functools
 import logging
 import os
@@ -12,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Generator, Iterator
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 import grain
@@ -25,13 +23,11 @@ from symskip_jax.data.parts import Part
 from symskip_jax.data.reading import Faults, Images, Reader, why_bad
 from symskip_jax.data.views import View
 from symskip_jax.errors import UserError
+from symskip_jax.memory import keep_freed_memory
 
 # Images that one thread reads at a time: enough to make little of Grain's cost for each.
 MAX_CHUNK = 16
 ENDLESS = 2**40
-
-# Of glibc's malloc.h; the most that it takes.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 32 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +213,6 @@ def _read_in_parallel(
     chunks_per_batch: int,
     parallel: Parallel,
 ) -> Iterator[Images]:
-    _keep_freed_memory()
     options = grain.ReadOptions(
         num_threads=parallel.threads, prefetch_buffer_size=parallel.threads + chunks_per_batch
     )
@@ -255,7 +250,7 @@ def _joined(chunks: Images) -> Images:
 
 def _start_worker(parent: int, worker: int, num_workers: int) -> None:
     """Prepares a worker process: it ends with its parent, which Grain does not see to."""
-    _keep_freed_memory()
+    keep_freed_memory()
     # A terminal's Ctrl-C and a scheduler's SIGTERM go to all processes of a run; it is the parent
     # that saves and leaves.
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -272,18 +267,6 @@ def _start_worker(parent: int, worker: int, num_workers: int) -> None:
 def _generator(seed: int, step: int, position: int) -> np.random.Generator:
     """The random numbers of one image of one batch, in whatever thread or process it is read."""
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, position]))
-
-
-def _keep_freed_memory() -> None:
-    """Has the C library keep the memory of decoded images for the next ones.
-
-    Left alone, it gives half a megabyte back and takes it anew for every image, which costs a tenth
-    of the time of reading one. Other C libraries than glibc are left alone.
-    """
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
-        mallopt(M_TRIM_THRESHOLD, 2 * KEPT_BYTES)
 
 
 def _check_split(batch_size: int, shard: Shard) -> None:

@@ -12,6 +12,7 @@ from jax import Array
 from symskip_jax import metrics
 from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import Classifier
+from symskip_jax.training.compilation import compiler_options
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Normalization, center_crop
 
@@ -35,7 +36,7 @@ def classification_evaluator(
         measured).
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options())
     def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
         images = normalization.normalize(center_crop(batch["image"], crop))
         logits: Any = model.apply(variables, images, train=False)

@@ -12,6 +12,7 @@ from jax import Array
 from symskip_jax import metrics
 from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import AutoEncoder
+from symskip_jax.training.compilation import compiler_options
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Corruption, Normalization, center_crop
 
@@ -56,7 +57,7 @@ def reconstruction_evaluator(
         the corrupted image taken as the reconstruction; both are clipped to 0-255.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compiler_options())
     def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
         clean = center_crop(batch["image"], crop).astype(jnp.float32)
         corrupted = corrupt_for_evaluation(corruption, indices, clean)

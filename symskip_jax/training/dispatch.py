@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.sharding import Mesh, NamedSharding
 
 from symskip_jax.data.order import epoch_order
+from symskip_jax.training.compilation import compiler_options
 from symskip_jax.training.mesh import Step, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
@@ -85,8 +86,10 @@ def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedShard
 
 
 def one_by_one(take: Take, whole: NamedSharding) -> Run:
-    """Compiles a step, and dispatches each of the n steps."""
-    compiled = jax.jit(take, donate_argnums=0, out_shardings=whole)
+    """Compiles a step for a CPU, and dispatches each of the n steps."""
+    compiled = jax.jit(
+        take, donate_argnums=0, out_shardings=whole, compiler_options=compiler_options("cpu")
+    )
 
     def run(
         state: TrainState, data: Batch, order: Array, n: int

@@ -7,6 +7,7 @@ import jax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from symskip_jax.training.compilation import compiler_options
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
@@ -36,7 +37,13 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
     BatchNorm takes the statistics of the global batch. The state is donated: do not use it again.
     """
     whole, split = replicated(mesh), split_over_devices(mesh)
-    return jax.jit(step, in_shardings=(whole, split), out_shardings=whole, donate_argnums=0)
+    return jax.jit(
+        step,
+        in_shardings=(whole, split),
+        out_shardings=whole,
+        donate_argnums=0,
+        compiler_options=compiler_options(mesh.devices.flat[0].platform),
+    )
 
 
 def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:
