@@ -1,0 +1,1 @@
+"""Times this package beside its peers, in turns within one run, each in a process of its own."""
