@@ -17,14 +17,8 @@ def tolerance_of(dtype: str, platform: str) -> float:
 
 
 def differences(ours: dict[str, float], peers: dict[str, float]) -> dict[str, float]:
-    """Returns how far figures are from ours, relative to ours.
-
-    A step changes the loss little, so besides `loss`, `loss_after` and `gradient_norm` the change,
-    `loss_drop`, is compared: relative to the loss before.
-    """
-    apart = {name: abs(peers[name] - value) / abs(value) for name, value in ours.items()}
-    drop = abs((ours["loss"] - ours["loss_after"]) - (peers["loss"] - peers["loss_after"]))
-    return {**apart, "loss_drop": drop / abs(ours["loss"])}
+    """Returns how far each figure is from ours, relative to ours."""
+    return {name: abs(peers[name] - value) / abs(value) for name, value in ours.items()}
 
 
 def assert_agrees(

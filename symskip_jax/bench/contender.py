@@ -39,7 +39,8 @@ def load_contender(name: str, problem: Problem, platform: str | None) -> Contend
     """Imports and builds a contender.
 
     Args:
-        name: ours, flax, torch, torch_compile or torch_max_autotune.
+        name: ours (on one device, as the peers), ours_everywhere (on all there are), flax, torch,
+            torch_compile or torch_max_autotune.
         problem: to work on.
         platform: cpu, gpu or tpu, where it must run; None for where it would.
 
@@ -47,10 +48,10 @@ def load_contender(name: str, problem: Problem, platform: str | None) -> Contend
         ImportError: what it is written in is not installed.
         RuntimeError: it cannot run on the platform.
     """
-    if name == "ours":
+    if name.startswith("ours"):
         from symskip_jax.bench.ours import Ours
 
-        return Ours(problem)
+        return Ours(problem, everywhere=name == "ours_everywhere")
     if name == "flax":
         from symskip_jax.bench.flax_peer import FlaxPeer
 

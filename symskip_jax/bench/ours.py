@@ -1,5 +1,6 @@
 """The contender that is this package, run as `symskip pretrain` runs it."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -26,10 +27,10 @@ from symskip_jax.transforms import (
 
 
 class Ours:
-    """This package's step, on one device, the images resident."""
+    """This package's step, the images resident."""
 
-    def __init__(self, problem: Problem) -> None:
-        """Builds what `symskip_jax.experiments.pretrain` would."""
+    def __init__(self, problem: Problem, *, everywhere: bool = False) -> None:
+        """Builds what `symskip_jax.experiments.pretrain` would, on one device or on all."""
         self._problem = problem
         config = self._config = config_from_flat(problem.config)
         self._steps_per_epoch = len(problem.images) // problem.batch_size
@@ -44,7 +45,7 @@ class Ours:
             model=setup.make_autoencoder(config, problem.images.shape[-1]),
             normalization=self._normalization,
         )
-        self._mesh = data_mesh(jax.devices()[:1])
+        self._mesh = data_mesh(None if everywhere else jax.devices()[:1])
         self._whole = replicated(self._mesh)
         labels = np.zeros(len(problem.images), np.int32)
         self._data = jax.device_put({"image": problem.images, "label": labels}, self._whole)
@@ -67,7 +68,12 @@ class Ours:
         """Returns the device, and how many steps a dispatch takes."""
         at_once = min(self._steps_per_dispatch, self._steps_per_epoch)
         on_cpu = device_facts()["platform"] == "cpu"
-        return {**device_facts(), "steps_per_dispatch": 1 if on_cpu else at_once}
+        devices = self._mesh.devices.size
+        return {
+            **device_facts(),
+            "devices": devices,
+            "steps_per_dispatch": 1 if on_cpu else at_once,
+        }
 
     def run(self, steps: int) -> None:
         """Takes steps; see `Contender`."""
@@ -87,7 +93,8 @@ class Ours:
         def given(keys_b: Array, images_bhwc: Array) -> tuple[Array, Array]:
             return images_bhwc[..., :channels], images_bhwc[..., channels:]
 
-        step: Any = functools.partial(self._step, optimizer=optimizer, transform=given)
+        transform: Any = given  # it has the call of a PretrainTransform, and nothing else is used
+        step = functools.partial(self._step, optimizer=optimizer, transform=transform)
         compiled = jit_step(step, self._mesh)
         pairs = np.concatenate([problem.corrupted, problem.clean], axis=-1)
         batch = jax.device_put({"image": pairs}, self._whole)
@@ -129,9 +136,11 @@ class Ours:
         """Makes both images of a batch whole in memory, as the network would want them."""
         keys_b = image_keys(state.step_key(), batch["image"].shape[0])
         corrupted, clean = self._transform(keys_b, batch["image"])
-        normalized = tuple(map(self._normalization.normalize, (corrupted, clean)))
-        made = lax.optimization_barrier(normalized)
-        return state.replace(step=state.step + 1), {"pixels": sum(x[0, 0, 0, 0] for x in made)}
+        inputs, targets = lax.optimization_barrier(
+            (self._normalization.normalize(corrupted), self._normalization.normalize(clean))
+        )
+        pixels = inputs[0, 0, 0, 0] + targets[0, 0, 0, 0]
+        return dataclasses.replace(state, step=state.step + 1), {"pixels": pixels}
 
 
 class _Course:

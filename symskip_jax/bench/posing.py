@@ -68,7 +68,7 @@ def pose(
     variables = _variables(config, crop, random)
     return Problem(
         config=flat(config),
-        layers=[tuple(layer) for layer in setup.make_spec(config).layers],
+        layers=[(it.kernel, it.stride, it.width) for it in setup.make_spec(config).layers],
         mean=normalization.mean,
         std=normalization.std,
         images=images,

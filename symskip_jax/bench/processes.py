@@ -32,7 +32,7 @@ class Worker:
             WorkerError: it cannot start, as something is not installed.
         """
         self.name = name
-        self._log = tempfile.TemporaryFile("w+")
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (`close` closes it)
         command = [sys.executable, "-m", "symskip_jax.bench.worker", name, str(folder)]
         if platform is not None:
             command.append(f"--platform={platform}")

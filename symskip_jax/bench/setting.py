@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import shlex
+import statistics
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -74,6 +75,11 @@ def write_results(results: dict[str, Any], out: Path | None) -> None:
         out.write_text(json.dumps(results, indent=1) + "\n")
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Returns the median and the ends of a figure over the rounds."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def num_cores() -> int:

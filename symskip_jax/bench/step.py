@@ -14,7 +14,7 @@ from symskip_jax.bench.agreement import assert_agrees, differences, tolerance_of
 from symskip_jax.bench.posing import pose
 from symskip_jax.bench.problem import Problem
 from symskip_jax.bench.processes import Worker, WorkerError, saved
-from symskip_jax.bench.setting import configured_command, describe_setting, write_results
+from symskip_jax.bench.setting import configured_command, describe_setting, spread, write_results
 from symskip_jax.bench.tables import step_lines
 from symskip_jax.bench.worker import MACHINE
 from symskip_jax.errors import UserError
@@ -159,21 +159,17 @@ def summarize(flops: int, batch_size: int, rounds: Sequence[dict[str, Any]]) -> 
             ),
         }
     ratios = {
-        name: _spread([it["step_s"][name] / it["step_s"][OURS] for it in rounds])
+        name: spread([it["step_s"][name] / it["step_s"][OURS] for it in rounds])
         for name in contenders
         if name != OURS
     }
     return {
         "contenders": contenders,
         "times_as_fast_as": ratios,
-        "transform_share": _spread([it["transform_s"] / it["step_s"][OURS] for it in rounds]),
+        "transform_share": spread([it["transform_s"] / it["step_s"][OURS] for it in rounds]),
         "matrix_flop_per_s": statistics.median(it["matrix_flop_per_s"] for it in rounds),
         "moved_bytes_per_s": statistics.median(it["moved_bytes_per_s"] for it in rounds),
     }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
 def _facts(config: ConfigDict, problem: Problem) -> dict[str, Any]:

@@ -59,7 +59,8 @@ def train_lines(results: dict[str, Any]) -> list[str]:
         f"epochs of {problem['steps_per_epoch']} steps, batch {problem['batch_size']} of "
         f"{_size(problem['crop'])}, on {_device(results)}",
         "",
-        "| round | epoch, s | steps alone, s | epoch / steps | in dispatches, s | evaluation apart, s |",
+        "| round | epoch, s | steps alone, s | epoch / steps | in dispatches, s "
+        "| evaluation apart, s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for number, it in enumerate(results["rounds"], 1):

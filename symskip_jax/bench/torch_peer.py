@@ -41,14 +41,15 @@ class TorchPeer:
         self._std = torch.tensor(problem.std, device=self._device)
         self._images = torch.from_numpy(problem.images).to(self._device)
         self._order = torch.zeros(0, dtype=torch.int64)
-        self._model = AutoEncoder(
+        model: Any = AutoEncoder(
             problem.layers, problem.images.shape[-1], problem.config["model.skip"]
-        ).to(self._device, memory_format=torch.channels_last)
+        )
+        self._model = model.to(self._device, memory_format=torch.channels_last)
         self._augment, self._loss = self._eager_augment, self._eager_loss
         if mode:
-            options = {"mode": "max-autotune"} if mode == "max_autotune" else {}
-            self._augment = torch.compile(self._eager_augment, **options)
-            self._loss = torch.compile(self._eager_loss, **options)
+            how = "max-autotune" if mode == "max_autotune" else "default"
+            self._augment = torch.compile(self._eager_augment, mode=how)
+            self._loss = torch.compile(self._eager_loss, mode=how)
         self._restart()
 
     def facts(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 MACHINE = "machine"
 TRAIN = "train"
+EVERYWHERE = "ours_everywhere"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The networks in plain torch modules, written from the paper, and our parameters under their names.
+"""The networks in plain torch modules, written from the paper, and how they take our parameters.
 
 State dicts have the names and layouts of the export: `encoder.{i}.conv.weight` (OIHW),
 `encoder.{i}.bn.*`, `decoder.{i}.deconv.weight` (IOHW, as ConvTranspose2d), `decoder.{i}.bn.*`,
