@@ -2,7 +2,9 @@
 
 import importlib.util
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,20 @@ def test_a_peer_that_computes_something_else_ends_it_in_a_line(
     assert captured.out == ""
     assert captured.err.startswith(f"symskip: {peer} computes something else: its ")
     assert captured.err.count("\n") == 1
+
+
+def test_a_peer_that_is_not_installed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    out = tmp_path / "step.json"
+    assert cli.main([*STEP, "--peers", "torch", f"--out={out}"]) == 0
+    line = "torch is missing: pip install 'symskip-jax[interop]'"
+    assert f"torch is left out: {line}\n" in capsys.readouterr().err
+    results = json.loads(out.read_text())
+    assert results["left_out"] == {"torch": line}
+    assert list(results["contenders"]) == ["ours"]
 
 
 def test_a_problem_is_read_as_it_was_written(tmp_path: Path):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from symskip_jax.bench.problem import Problem
+from symskip_jax.errors import UserError
 
 
 class Contender(Protocol):
@@ -45,8 +46,7 @@ def load_contender(name: str, problem: Problem, platform: str | None) -> Contend
         platform: cpu, gpu or tpu, where it must run; None for where it would.
 
     Raises:
-        ImportError: what it is written in is not installed.
-        RuntimeError: it cannot run on the platform.
+        UserError: torch is not installed, or cannot run on the platform.
     """
     if name.startswith("ours"):
         from symskip_jax.bench.ours import Ours
@@ -56,8 +56,10 @@ def load_contender(name: str, problem: Problem, platform: str | None) -> Contend
         from symskip_jax.bench.flax_peer import FlaxPeer
 
         return FlaxPeer(problem)
-    from symskip_jax.bench.torch_peer import TorchPeer
-
+    try:
+        from symskip_jax.bench.torch_peer import TorchPeer
+    except ModuleNotFoundError as error:
+        raise UserError("torch is missing: pip install 'symskip-jax[interop]'") from error
     return TorchPeer(problem, platform or "cpu", name.removeprefix("torch").lstrip("_"))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from symskip_jax.bench.input_dataset import NAME, find_photographs, write_datasets
-from symskip_jax.bench.setting import describe_setting, write_results
+from symskip_jax.bench.setting import describe_setting, make_room, write_results
 from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import UserError
 
@@ -43,6 +43,7 @@ def bench_input(arguments: Namespace) -> None:
         raise UserError(
             "nothing to read: name a folder of images, --images, or of datasets, --cifar10, or both"
         )
+    make_room(arguments.out)
     results = _measure(arguments)
     write_results(results, arguments.out)
     print("\n".join(lines(results)))

@@ -62,19 +62,26 @@ def configured_command(
     return shlex.join(words)
 
 
-def write_results(results: dict[str, Any], out: Path | None) -> None:
-    """Writes results as JSON, where somewhere is given.
+def make_room(out: Path | None) -> None:
+    """Sees, before anything is measured, that results can be written.
 
     Raises:
-        UserError: it cannot be written there.
+        UserError: they cannot.
     """
     if out is None:
         return
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(results, indent=1) + "\n")
+        with out.open("a"):  # what is there stays until there is something better
+            pass
     except OSError as error:
         raise UserError(f"--out {out} cannot be written: {error.strerror}") from error
+
+
+def write_results(results: dict[str, Any], out: Path | None) -> None:
+    """Writes results as JSON, where somewhere is given."""
+    if out is not None:
+        out.write_text(json.dumps(results, indent=1) + "\n")
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

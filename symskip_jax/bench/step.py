@@ -14,7 +14,13 @@ from symskip_jax.bench.agreement import assert_agrees, differences, tolerance_of
 from symskip_jax.bench.posing import pose
 from symskip_jax.bench.problem import Problem
 from symskip_jax.bench.processes import Worker, WorkerError, saved
-from symskip_jax.bench.setting import configured_command, describe_setting, spread, write_results
+from symskip_jax.bench.setting import (
+    configured_command,
+    describe_setting,
+    make_room,
+    spread,
+    write_results,
+)
 from symskip_jax.bench.tables import step_lines
 from symskip_jax.bench.worker import MACHINE
 from symskip_jax.errors import UserError
@@ -36,6 +42,7 @@ def bench_step(config: ConfigDict, overrides: Sequence[str], arguments: Namespac
     Raises:
         UserError: the configuration is wrong, or a peer computes something else than we do.
     """
+    make_room(arguments.out)
     problem = pose(config, arguments.image_size, arguments.images)
     options = {
         name: getattr(arguments, name)

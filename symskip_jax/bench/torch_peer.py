@@ -1,7 +1,6 @@
 """The contenders that a researcher would write in torch, eager and compiled."""
 
 import contextlib
-import os
 from typing import Any
 
 import torch
@@ -9,6 +8,8 @@ from torch import Tensor
 
 from symskip_jax.bench.contender import peak_resident_bytes
 from symskip_jax.bench.problem import Problem
+from symskip_jax.bench.setting import num_cores
+from symskip_jax.errors import UserError
 from symskip_jax.interop.torch_modules import AutoEncoder, load_variables
 
 
@@ -24,13 +25,13 @@ class TorchPeer:
             mode: empty for eager, `compile` for torch.compile as it comes, `max_autotune`.
 
         Raises:
-            RuntimeError: torch does not see such a device.
+            UserError: torch does not see such a device.
         """
         if platform not in ("cpu", "gpu") or (platform == "gpu" and not torch.cuda.is_available()):
-            raise RuntimeError(f"this torch sees no {platform}")
+            raise UserError(f"this torch sees no {platform}")
         self._device = torch.device("cuda" if platform == "gpu" else "cpu")
         # Assigned, not asked for: the environment may have set fewer.
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+        torch.set_num_threads(num_cores())
         torch.manual_seed(problem.config["seed"])
         torch.backends.cudnn.benchmark = True
         if problem.is_bfloat16:

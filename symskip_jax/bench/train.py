@@ -13,6 +13,7 @@ from symskip_jax.bench.processes import Worker, WorkerError, saved
 from symskip_jax.bench.setting import (
     configured_command,
     describe_setting,
+    make_room,
     spread,
     write_results,
 )
@@ -34,6 +35,7 @@ def bench_train(config: ConfigDict, overrides: Sequence[str], arguments: Namespa
     Raises:
         UserError: the configuration is wrong.
     """
+    make_room(arguments.out)
     num_images = arguments.images or BATCHES * config.pretrain.batch_size
     problem = pose(config, arguments.image_size, num_images)
     options = {name: getattr(arguments, name) for name in ("rounds", "images", "image_size")}

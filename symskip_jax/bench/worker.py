@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from symskip_jax.errors import UserError
+
 MACHINE = "machine"
 TRAIN = "train"
 EVERYWHERE = "ours_everywhere"
@@ -36,7 +38,7 @@ def main() -> None:
         # Whatever it is, whoever waits for an answer is told, and the traceback is in the log.
         except Exception as error:
             sys.excepthook(type(error), error, error.__traceback__)
-            facts = {"error": f"{type(error).__name__}: {_first_line(error)}"}
+            facts = {"error": _line(error)}
         answers.write(json.dumps(facts) + "\n")
         answers.flush()
         return "error" not in facts
@@ -94,8 +96,9 @@ def _build(
     }, contender.facts()
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), "")
+def _line(error: Exception) -> str:
+    first = next(iter(str(error).strip().splitlines()), "")
+    return first if isinstance(error, UserError) else f"{type(error).__name__}: {first}"
 
 
 if __name__ == "__main__":
