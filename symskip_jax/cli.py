@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from symskip_jax import __version__
+from symskip_jax.bench import arguments as bench_arguments
 from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
 from symskip_jax.memory import keep_freed_memory
@@ -98,6 +99,7 @@ examples:
   symskip data prepare cifar10
   symskip data prepare voc/2007 --data_dir /data/tensorflow_datasets
 """,
+    **bench_arguments.EXAMPLES,
 }
 
 
@@ -149,6 +151,11 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         quickstart(arguments.workdir)
         return 0
+    if arguments.verb == "bench" and arguments.action == "input":
+        from symskip_jax.bench.input import bench_input
+
+        bench_input(arguments)
+        return 0
     from symskip_jax.config import load_config
 
     if arguments.verb == "evaluate":
@@ -158,6 +165,10 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
         evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
         return 0
     config = load_config(arguments.config, overrides)
+    if arguments.verb == "bench":
+        _prepare_libraries()
+        _bench(config, overrides, arguments)
+        return 0
     workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
     _prepare_libraries()
     if arguments.verb == "pretrain":
@@ -169,6 +180,17 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         finetune(config, workdir, arguments.init)
     return 0
+
+
+def _bench(config: Any, overrides: list[str], arguments: argparse.Namespace) -> None:
+    if arguments.action == "step":
+        from symskip_jax.bench.step import bench_step
+
+        bench_step(config, overrides, arguments)
+    else:
+        from symskip_jax.bench.train import bench_train
+
+        bench_train(config, overrides, arguments)
 
 
 def _default_workdir(config: str, verb: str) -> Path:
@@ -246,21 +268,37 @@ def _parser() -> argparse.ArgumentParser:
         "--config", metavar="FILE", help="take the data from this one instead of the run's own"
     )
     _add_data_actions(add("data", "what there is to train on", configured=False))
+    bench = add("bench", "how fast this is on this machine, beside its peers", configured=False)
+    actions = bench.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def add_bench(action: str, text: str, configured: bool) -> argparse.ArgumentParser:
+        parser = _add_action(actions, "bench", action, text, _OVERRIDES if configured else "")
+        if configured:
+            parser.add_argument("--config", required=True, metavar="FILE", help=config_help)
+        return parser
+
+    bench_arguments.add_bench_actions(add_bench)
     return parser
+
+
+def _add_action(
+    actions: Any, verb: str, action: str, text: str, more: str = ""
+) -> argparse.ArgumentParser:
+    return actions.add_parser(
+        action,
+        help=text,
+        description=text[0].upper() + text[1:] + ".",
+        epilog=f"{_EXAMPLES[f'{verb} {action}']}\n{more}\n{_EXIT_STATUSES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
 
 
 def _add_data_actions(data: argparse.ArgumentParser) -> None:
     actions = data.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def add(action: str, text: str) -> argparse.ArgumentParser:
-        parser = actions.add_parser(
-            action,
-            help=text,
-            description=text[0].upper() + text[1:] + ".",
-            epilog=f"{_EXAMPLES[f'data {action}']}\n{_EXIT_STATUSES}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
+        parser = _add_action(actions, "data", action, text)
         parser.add_argument(
             "--data_dir", help="where TFDS datasets are; default $TFDS_DATA_DIR or TFDS's"
         )

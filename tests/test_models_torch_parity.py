@@ -10,14 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from torch_reference import (
-    TorchAutoEncoder,
-    TorchClassifier,
-    count_values,
-    load_variables,
-    to_state_dict,
-    torch,
-)
+import torch_reference
+from torch_reference import count_values, load_variables, to_state_dict, torch
 
 from symskip_jax.models import AutoEncoder, Classifier, network_1, network_2, network_3
 
@@ -150,7 +144,7 @@ def test_auto_encoder_is_torchs(network, size, skip):
     model = AutoEncoder(SPECS[network], 3, skip=skip)
     assert_same(
         model,
-        TorchAutoEncoder(SPECS[network], 3, skip),
+        torch_reference.AutoEncoder(SPECS[network].layers, 3, skip),
         random_variables(model, images, rng),
         images,
         lambda outputs: jnp.mean(jnp.square(outputs - targets)),
@@ -168,10 +162,13 @@ def test_classifier_is_torchs(network, size):
     rng = np.random.default_rng(0)
     images = rng.normal(size=(8, *size, 3)).astype(np.float32)
     labels = rng.integers(0, NUM_CLASSES, len(images))
-    model = Classifier(SPECS[network], NUM_CLASSES)
+    spec = SPECS[network]
+    model = Classifier(spec, NUM_CLASSES)
     assert_same(
         model,
-        TorchClassifier(SPECS[network], 3, NUM_CLASSES, size),
+        torch_reference.Classifier(
+            spec.layers, 3, NUM_CLASSES, head=spec.head, hidden=spec.hidden, image_size=size
+        ),
         random_variables(model, images, rng),
         images,
         lambda logits: optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean(),

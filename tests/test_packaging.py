@@ -73,7 +73,7 @@ def test_constraints_are_names_and_exact_versions_of_all_we_require() -> None:
     assert {canonical(r) for r in bounded_requirements()} <= {canonical(x) for x in lines}
 
 
-@pytest.mark.parametrize("arguments", [[], ["pretrain"]])
+@pytest.mark.parametrize("arguments", [[], ["pretrain"], ["bench", "step"]])
 def test_help_needs_no_heavy_import(arguments: list[str]) -> None:
     script = (
         "import sys\n"

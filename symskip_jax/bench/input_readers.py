@@ -1,4 +1,4 @@
-"""What `input.py` times, each in a process of its own; prints one line of JSON.
+"""What `symskip bench input` times, each in a process of its own; prints one line of JSON.
 
 Imports come late and each reader has only its own, because they are part of what is timed. Memory
 is read from /proc, so only Linux will do.
@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,9 @@ def ours(arguments: argparse.Namespace) -> dict[str, float]:
         seed=0,
         parallel=Parallel(arguments.threads, arguments.workers),
     )
-    batches = stream.batches()
-    try:
+    batches: Any = stream.batches()  # a generator, which ends its threads when it is closed
+    with closing(batches):
         return _time((batch["image"] for batch in batches), arguments)
-    finally:
-        batches.close()
 
 
 def tf_data(arguments: argparse.Namespace) -> dict[str, float]:
@@ -132,7 +131,8 @@ def compare(arguments: argparse.Namespace) -> dict[str, float]:
     for index in range(min(len(source), 32)):
         content = source.stored(index).image
         assert isinstance(content, bytes)
-        window = view.random_window(*source[index].image.shape[:2], np.random.default_rng(index))
+        height, width, _ = source[index].image.shape
+        window = view.random_window(height, width, np.random.default_rng(index))
         cut = view.random(content, 3, np.random.default_rng(index))
         theirs = tf.image.decode_and_crop_jpeg(content, list(window), channels=3).numpy()
         differences.append(np.abs(cut.astype(int) - theirs).ravel())

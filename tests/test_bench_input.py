@@ -1,25 +1,17 @@
-"""The scripts of the benchmarks run, on photographs made here."""
+"""`symskip bench input`, on photographs made here."""
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
+import command
 import cv2
 import numpy as np
 import pytest
-from command import PATIENCE
 from data_helpers import write_image
 
-SCRIPT = Path(__file__).resolve().parent.parent / "benchmarks" / "input.py"
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
-TINY = ("--records=128", "--rounds=1", "--warm-up=0", "--seconds=0", "--kinds", "crop")
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+TINY = ("--records=128", "--rounds=1", "--warmup=0", "--seconds=0", "--kinds", "crop")
 
 
 @pytest.fixture
@@ -35,8 +27,9 @@ def photographs(tmp_path: Path) -> Path:
 def test_streaming_is_timed_and_no_folder_is_told(photographs: Path, tmp_path: Path):
     out = tmp_path / "results" / "it.json"
     cache = f"--cache={tmp_path / 'cache'}"
-    result = run(f"--images={photographs}", cache, f"--out={out}", *TINY)
-    assert result.returncode == 0, result.stderr
+    result = command.succeed(
+        "bench", "input", f"--images={photographs}", cache, f"--out={out}", *TINY
+    )
     results = json.loads(out.read_text())
     assert results["setting"]["different_photographs"] == 3
     assert str(tmp_path) not in out.read_text()
@@ -56,8 +49,8 @@ def test_streaming_is_timed_and_no_folder_is_told(photographs: Path, tmp_path: P
 
 def test_cifar10_is_loaded_and_only_scalars_are_sent(real_data: Path, tmp_path: Path):
     out = tmp_path / "it.json"
-    result = run(f"--cifar10={real_data / 'tfds'}", "--rounds=1", f"--out={out}")
-    assert result.returncode == 0, result.stderr
+    data = real_data / "tfds"
+    command.succeed("bench", "input", f"--cifar10={data}", "--rounds=1", f"--out={out}")
     (measured,) = json.loads(out.read_text())["cifar10"]
     assert measured["images"] == 50000
     assert measured["largest_thing_sent_bytes"] <= 8
@@ -65,7 +58,7 @@ def test_cifar10_is_loaded_and_only_scalars_are_sent(real_data: Path, tmp_path: 
 
 def test_without_photographs_of_the_size_one_line_says_so(tmp_path: Path):
     write_image(tmp_path / "small.jpg", np.zeros((8, 8, 3), np.uint8))
-    result = run(f"--images={tmp_path}", f"--out={tmp_path / 'it.json'}")
-    assert result.returncode == 1
+    result = command.run("bench", "input", f"--images={tmp_path}", f"--out={tmp_path / 'it.json'}")
+    assert result.returncode == 2
     (line,) = [it for it in result.stderr.splitlines() if "left out" not in it]
-    assert line == f"error: none of the 1 JPEGs in {tmp_path} is 500x375"
+    assert line == f"symskip: none of the 1 JPEGs in {tmp_path} is 500x375"

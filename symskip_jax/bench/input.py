@@ -1,36 +1,29 @@
-#!/usr/bin/env python3
-"""Times how images get in: this package's stream beside tf.data, and CIFAR-10 held on the device.
-
-    python benchmarks/input.py --images VOCdevkit/VOC2012/JPEGImages --cifar10 ~/tensorflow_datasets
+"""`symskip bench input`: this package's stream beside tf.data, and CIFAR-10 held on the device.
 
 Both stream 225x225 windows, in batches of 64, out of the same 500x375 JPEGs: this package from
 ArrayRecord, tf.data from TFRecord with `decode_and_crop_jpeg`. Every timing is a process of its
 own, in turns, all files in the page cache; the ratios are those of neighbours. It needs Linux, and
-TensorFlow (extra `prepare`) for tf.data's half. It writes results/input/benchmark.json.
+TensorFlow (extra `prepare`) for tf.data's half.
 """
 
-import argparse
-import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import shlex
 import statistics
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from input_dataset import NAME, find_photographs, write_datasets
-
+from symskip_jax.bench.input_dataset import NAME, find_photographs, write_datasets
+from symskip_jax.bench.setting import describe_setting, make_room, write_results
+from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
-READERS = Path(__file__).with_name("input_readers.py")
 PACKAGES = ("array-record", "grain", "jax", "numpy", "opencv-python-headless", "tensorflow")
 FIGURES = ("images_per_s", "cpu_ms_per_image", "first_batch_s", "peak_mib")
 # Sixteen batches, as Flax's example for ImageNet shuffles; none is the least that tf.data can do.
@@ -40,30 +33,32 @@ OURS = "ours"
 Round = dict[str, dict[str, float]]
 
 
-def main() -> int:
-    """Run the benchmark, print its tables, write its results; return the exit status."""
-    arguments = _parse()
-    try:
-        results = run(arguments)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(results, indent=1) + "\n")
+def bench_input(arguments: Namespace) -> None:
+    """Times, prints tables and writes the results.
+
+    Raises:
+        UserError: there is nothing to read, or a reader failed.
+    """
+    if not (arguments.images or arguments.cifar10):
+        raise UserError(
+            "nothing to read: name a folder of images, --images, or of datasets, --cifar10, or both"
+        )
+    make_room(arguments.out)
+    results = _measure(arguments)
+    write_results(results, arguments.out)
     print("\n".join(lines(results)))
-    return 0
 
 
-def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure everything that was asked for."""
-    results: dict[str, Any] = {"setting": _setting(arguments)}
+def _measure(arguments: Namespace) -> dict[str, Any]:
+    results: dict[str, Any] = {"setting": describe_setting(_command(arguments), PACKAGES)}
     if arguments.images:
         has_tensorflow = importlib.util.find_spec("tensorflow") is not None
         if not has_tensorflow:
             print("tf.data is left out: pip install 'symskip-jax[prepare]'", file=sys.stderr)
         photographs = find_photographs(arguments.images)
         formats = ["array_record", "tfrecord"] if has_tensorflow else ["array_record"]
-        data = write_datasets(photographs, arguments.records, arguments.cache, formats)
+        cache = arguments.cache or cache_folder() / "input_benchmark"
+        data = write_datasets(photographs, arguments.records, cache, formats)
         for file in data.rglob(f"{NAME}-*"):  # into the page cache
             file.read_bytes()
         results["setting"]["different_photographs"] = len(photographs)
@@ -114,10 +109,8 @@ def lines(results: dict[str, Any]) -> list[str]:
     return out
 
 
-def _rounds(
-    kind: str, data: Path, has_tensorflow: bool, arguments: argparse.Namespace
-) -> list[Round]:
-    options = [f"--kind={kind}", f"--warm-up={arguments.warm_up}", f"--seconds={arguments.seconds}"]
+def _rounds(kind: str, data: Path, has_tensorflow: bool, arguments: Namespace) -> list[Round]:
+    options = [f"--kind={kind}", f"--warm-up={arguments.warmup}", f"--seconds={arguments.seconds}"]
     parallel = [f"--threads={arguments.threads}", f"--workers={arguments.workers}"]
     rounds: list[Round] = []
     for number in range(arguments.rounds):
@@ -136,9 +129,10 @@ def _ratio(rounds: Sequence[Round], reader: str, figure: str) -> str:
 
 
 def _read(reader: str, data: Path, *options: str) -> dict[str, float]:
-    command = [sys.executable, str(READERS), reader, f"--data={data}", *options]
+    module = "symskip_jax.bench.input_readers"
+    command = [sys.executable, "-m", module, reader, f"--data={data}", *options]
     started = f"--started={time.time()!r}"
-    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(ROOT)}
+    quiet = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run([*command, started], capture_output=True, text=True, env=quiet)
     if done.returncode:
         last = (done.stderr.strip() or "nothing was said").splitlines()[-1]
@@ -146,46 +140,10 @@ def _read(reader: str, data: Path, *options: str) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _setting(arguments: argparse.Namespace) -> dict[str, Any]:
-    # Folders are this machine's business.
-    folders = ("images", "cifar10", "cache", "out")
-    options = {k: v for k, v in vars(arguments).items() if k not in folders}
-    words = [f"--{k}={v}" for k, v in options.items() if k != "kinds"]
+def _command(arguments: Namespace) -> str:
+    # Which folders is this machine's business.
     given = [f"--{name} FOLDER" for name in ("images", "cifar10") if getattr(arguments, name)]
-    command = " ".join(["python benchmarks/input.py", *given, shlex.join(words)])
-    versions = {}
-    for package in PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return {
-        "command": f"{command} --kinds {' '.join(arguments.kinds)}",
-        "cores": len(os.sched_getaffinity(0)),
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "versions": versions,
-    }
-
-
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--images", type=Path, help="folder with 500x375 JPEGs; they are repeated")
-    parser.add_argument("--cifar10", type=Path, help="data_dir that has tfds:cifar10")
-    parser.add_argument("--kinds", nargs="+", default=["crop", "random_resized"])
-    parser.add_argument("--records", type=int, default=4000, help="of each dataset")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--warm-up", type=float, default=3.0, help="seconds")
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each timing")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--cache", type=Path, default=ROOT / ".cache" / "input_benchmark")
-    parser.add_argument("--out", type=Path, default=ROOT / "results" / "input" / "benchmark.json")
-    arguments = parser.parse_args()
-    if not (arguments.images or arguments.cifar10):
-        parser.error("name a folder of images, --images, or of datasets, --cifar10, or both")
-    return arguments
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    words = ["--kinds", *arguments.kinds]
+    for name in ("records", "rounds", "warmup", "seconds", "threads", "workers"):
+        words += [f"--{name}", str(getattr(arguments, name))]
+    return " ".join(["symskip bench input", *given, shlex.join(words)])
