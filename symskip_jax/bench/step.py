@@ -22,12 +22,11 @@ from symskip_jax.bench.setting import (
     write_results,
 )
 from symskip_jax.bench.tables import step_lines
-from symskip_jax.bench.worker import MACHINE
+from symskip_jax.bench.worker import MACHINE, OURS
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.models.flops import step_flops
 
-OURS = "ours"
 PRODUCTS = 10  # matrix products, and moves of memory, of a timing
 
 

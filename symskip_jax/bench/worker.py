@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from symskip_jax.errors import UserError
+from symskip_jax.memory import keep_freed_memory
 
+OURS = "ours"
 MACHINE = "machine"
 TRAIN = "train"
 EVERYWHERE = "ours_everywhere"
@@ -64,6 +66,8 @@ def _build(
     from symskip_jax.bench.problem import Problem
 
     problem = Problem.load(folder)
+    if name in (OURS, EVERYWHERE, TRAIN):
+        keep_freed_memory()  # as the command does
     if name == TRAIN:
         from symskip_jax.bench.epochs import train_epochs
 
