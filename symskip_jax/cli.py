@@ -187,6 +187,10 @@ def _bench(config: Any, overrides: list[str], arguments: argparse.Namespace) -> 
         from symskip_jax.bench.step import bench_step
 
         bench_step(config, overrides, arguments)
+    elif arguments.action == "stages":
+        from symskip_jax.bench.stages import bench_stages
+
+        bench_stages(config, overrides, arguments)
     else:
         from symskip_jax.bench.train import bench_train
 

@@ -25,6 +25,10 @@ examples:
   symskip bench train --config cifar10 --config.model.n=32 --config.pretrain.batch_size=32
   symskip bench train --config cifar10 --images 50000 --rounds 1 --out train.json
 """,
+    "bench stages": """\
+examples:
+  symskip bench stages --config cifar10 --config.model.n=32 --config.pretrain.batch_size=32
+""",
     "bench input": """\
 examples:
   symskip bench input --images VOCdevkit/VOC2012/JPEGImages
@@ -68,6 +72,10 @@ def add_bench_actions(add: Add) -> None:
         "--images", type=_count, metavar="N", help="of the epoch; default 40 batches of them"
     )
     _add_image_size(train)
+
+    stages = add("stages", "where the time of a pre-training step goes, beside its limits", True)
+    _add_common(stages, rounds=5)
+    _add_image_size(stages)
 
     reading = add("input", "how images get in, beside tf.data; needs Linux", False)
     reading.add_argument(

@@ -73,6 +73,44 @@ def train_lines(results: dict[str, Any]) -> list[str]:
     return [*lines, "", f"an epoch takes {ratio} times as long as its steps alone"]
 
 
+def stage_lines(results: dict[str, Any]) -> list[str]:
+    """Returns the lines of a table of stages, the convolutions by shape, and of the limits."""
+    problem, limits = results["problem"], results["limits"]
+    *stages, step = results["stages"]
+    whole = step["seconds"]
+    lines = [
+        f"{problem['network']['name']}, batch {problem['batch_size']} of "
+        f"{_size(problem['crop'])}, {problem['dtype']}, on {_device(results)}: a step takes "
+        f"{1000 * whole:.1f} ms",
+        "",
+        "| stage | times | ms in all | of the step | GFLOP/s: output, input and kernel gradient |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for stage in stages:
+        by_name.setdefault(stage["name"], []).append(stage)
+    for name, parts in by_name.items():
+        seconds = sum(it["count"] * it["seconds"] for it in parts)
+        rates = [f"{it['flops'] / it['seconds'] / 1e9:.0f}" for it in parts if it["flops"]]
+        lines.append(
+            f"| {name} | {parts[0]['count']} | {1000 * seconds:.1f} | {seconds / whole:.1%} | "
+            f"{', '.join(rates)} |"
+        )
+    rest = whole - sum(it["count"] * it["seconds"] for it in stages)
+    operations = limits["flops"] / limits["matrix_flop_per_s"]
+    traffic = limits["bytes"] / limits["moved_bytes_per_s"]
+    return [
+        *lines,
+        f"| what these do not add up to | | {1000 * rest:.1f} | {rest / whole:.1%} | |",
+        "",
+        f"limits: {limits['flops'] / 1e9:,.1f} GFLOP at {limits['matrix_flop_per_s'] / 1e9:,.0f} "
+        f"GFLOP/s (a matrix product in the same run) take {1000 * operations:.1f} ms, and "
+        f"{limits['bytes'] / 1e9:,.2f} GB at {limits['moved_bytes_per_s'] / 1e9:,.1f} GB/s take "
+        f"{1000 * traffic:.1f} ms; the step takes {whole / max(operations, traffic):.2f} times the "
+        "longer of the two",
+    ]
+
+
 def _spread(values: dict[str, float], form: str) -> str:
     low, high = form.format(values["min"]), form.format(values["max"])
     return f"{form.format(values['median'])} ({low} to {high})"

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from symskip_jax.analysis.sheets import reconstruction_sheet
 from symskip_jax.evaluation.reconstruction import (
     corrupt_for_evaluation,
     reconstruct,
@@ -125,6 +124,9 @@ def write_sheet(
     images_nhwc: np.ndarray,
 ) -> None:
     """Draws uint8 images [n, H, W, C] of a dataset: clean, corrupted, reconstructed."""
+    # It imports matplotlib, which need not hold up the first step.
+    from symskip_jax.analysis.sheets import reconstruction_sheet
+
     clean = center_crop(jnp.asarray(images_nhwc), crop).astype(jnp.float32)
     corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
     rebuilt = reconstruct(model, variables, normalization, corrupted)

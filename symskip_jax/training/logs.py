@@ -1,15 +1,18 @@
 """Where a run says what it does: metrics.jsonl, TensorBoard and the terminal."""
 
+import functools
 import json
 import math
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
+
+if TYPE_CHECKING:
+    from tensorboardX import SummaryWriter
 
 
 class RunLog:
@@ -25,7 +28,7 @@ class RunLog:
         self._path = workdir / "metrics.jsonl"
         _truncate(self._path, start_step)
         self._file = self._path.open("a")
-        self._tensorboard = SummaryWriter(str(workdir / "tensorboard"), purge_step=start_step + 1)
+        self._workdir, self._start_step = workdir, start_step
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:
@@ -43,6 +46,14 @@ class RunLog:
                 workdir.name, total=total_steps, completed=start_step, figures=""
             )
             self._progress.start()
+
+    @functools.cached_property
+    def _tensorboard(self) -> "SummaryWriter":
+        # It imports torch where there is one, which takes seconds: not before the first step.
+        from tensorboardX import SummaryWriter
+
+        folder = str(self._workdir / "tensorboard")
+        return SummaryWriter(folder, purge_step=self._start_step + 1)
 
     def write(self, record: dict[str, Any], *, line: bool = True) -> None:
         """Writes a record; `line` says whether it also deserves a line on the terminal."""
