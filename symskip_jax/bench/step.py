@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from symskip_jax.bench.agreement import assert_agrees, differences, tolerance_of
+from symskip_jax.bench.agreement import assert_agrees, differences, tolerances_of
 from symskip_jax.bench.posing import pose
 from symskip_jax.bench.problem import Problem
 from symskip_jax.bench.processes import Worker, WorkerError, saved
@@ -111,15 +111,15 @@ def check(contenders: dict[str, Worker], dtype: str) -> dict[str, Any]:
     Raises:
         UserError: one computes something else.
     """
-    tolerance = tolerance_of(dtype, contenders[OURS].facts["platform"])
+    tolerances = tolerances_of(dtype, contenders[OURS].facts["platform"])
     figures = {name: worker.ask("check") for name, worker in contenders.items()}
     for of_one in figures.values():
         del of_one["seconds"]
     peers = {name: it for name, it in figures.items() if name != OURS}
     for name, it in peers.items():
-        assert_agrees(name, figures[OURS], it, tolerance)
+        assert_agrees(name, figures[OURS], it, tolerances)
     return {
-        "tolerance": tolerance,
+        "tolerances": tolerances,
         "figures": figures,
         "relative_differences": {
             name: differences(figures[OURS], it) for name, it in peers.items()

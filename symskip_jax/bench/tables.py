@@ -44,11 +44,11 @@ def step_lines(results: dict[str, Any]) -> list[str]:
         f"ours reaches {ours['share_of_matrix_rate']:.1%} of the former",
     ]
     if checked:
-        furthest = max(max(it.values()) for it in checked.values())
-        lines.append(
-            f"before, all computed the same: loss, gradient and the loss after a step are within "
-            f"{furthest:.1e} of ours (tolerance {results['check']['tolerance']:g})"
+        furthest = ", ".join(
+            f"{figure} {max(it[figure] for it in checked.values()):.1e} (tolerance {allowed:g})"
+            for figure, allowed in results["check"]["tolerances"].items()
         )
+        lines.append(f"all compute the same; the furthest from ours, relative: {furthest}")
     return lines
 
 
