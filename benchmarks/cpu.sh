@@ -1,11 +1,17 @@
 #!/bin/sh
-# The step and the epoch on a CPU, in float32: results/speed/cpu_*.json. Needs the extra `interop`.
+# Everything on speed that docs/performance.md says of a CPU: results/speed/cpu_*.json. Half an hour on
+# two cores, with nothing else running. Needs the extra `interop`.
 set -eu
-for size in "32 32" "128 16"; do
-  n=${size% *} batch=${size#* }
-  network="--config cifar10 --config.model.n=$n --config.pretrain.batch_size=$batch"
-  symskip bench step $network --peers flax torch torch_compile --rounds 7 --steps 10 --warmup 3 \
-    --out "results/speed/cpu_step_n${n}_batch$batch.json"
+for size in "32 32 15 3" "128 16 7 1"; do
+  set -- $size
+  symskip bench step --config cifar10 --config.model.n="$1" --config.pretrain.batch_size="$2" \
+    --rounds "$3" --steps "$4" --warmup 2 --out "results/speed/cpu_step_n$1_batch$2.json"
 done
-symskip bench train --config cifar10 --config.model.n=32 --config.pretrain.batch_size=32 \
-  --images 1280 --rounds 3 --out results/speed/cpu_train_n32_batch32.json
+network="--config.model.n=32 --config.pretrain.batch_size=32"
+symskip bench stages --config cifar10 $network --out results/speed/cpu_stages_n32_batch32.json
+symskip bench train --config cifar10 $network --images 640 --rounds 2 \
+  --out results/speed/cpu_train_n32_batch32.json
+python benchmarks/tried.py $network --out results/speed/cpu_tried_n32_batch32.json
+python benchmarks/convolutions.py --out results/speed/cpu_convolutions.json
+python benchmarks/start.py --out results/speed/cpu_start.json
+python results/speed_tables.py

@@ -16,7 +16,7 @@ from summarize import RESULTS, with_table
 
 from symskip_jax.bench.expectation import Expected, Hardware, at_batch, expected_step, h100, tpu_v4
 
-DOCUMENT = RESULTS.parent / "docs" / "performance_scaling_section.md"
+DOCUMENT = RESULTS.parent / "docs" / "performance.md"
 NAMES = {"cifar10": "Network-1, n=128, 29x29", "imagenet": "Network-3, 225x225"}
 PURPOSES = ("forward statistics", "backward statistics", "gradients")
 LOW, MIDDLE, HIGH = 0.3, 0.45, 0.6  # of the peak, in matrix products: assumed

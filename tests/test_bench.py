@@ -15,6 +15,8 @@ import pytest
 from symskip_jax import cli
 from symskip_jax.bench import step
 from symskip_jax.bench.problem import Problem
+from symskip_jax.models import network_1
+from symskip_jax.models.flops import step_flops
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 PEERS = ("flax", "torch")
@@ -175,3 +177,17 @@ def test_results_that_cannot_be_written_are_no_traceback(
     out = tmp_path / "file" / "step.json"
     assert cli.main([*STEP, "--peers", f"--out={out}"]) == 2
     assert f"--out {out} cannot be written" in capsys.readouterr().err
+
+
+def test_a_step_is_taken_apart(tmp_path):
+    out = tmp_path / "stages.json"
+    # The first two convolutions are alike, but for the gradient of the image, which nobody needs.
+    network = ("--config.model.blocks=(3, 1, 0, 0)", "--config.model.n=3")
+    result = command.succeed("bench", "stages", *TINY, *network, "--rounds=1", f"--out={out}")
+    results = json.loads(out.read_text())
+    spec = network_1((3, 1, 0, 0), 3)
+    assert results["limits"]["flops"] == step_flops(spec, 3, (7, 7), 4)
+    assert all(stage["seconds"] > 0 for stage in results["stages"])
+    parts = {stage["part"] for stage in results["stages"]}
+    assert {"output", "input gradient", "kernel gradient", "both ways", "Adam", "step"} <= parts
+    assert "what these do not add up to" in result.stdout

@@ -47,3 +47,9 @@ def test_tables_on_scaling_are_those_of_the_logs() -> None:
     command = [sys.executable, str(ROOT / "results" / "scaling_tables.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_tables_on_speed_are_those_of_the_logs() -> None:
+    command = [sys.executable, str(ROOT / "results" / "speed_tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

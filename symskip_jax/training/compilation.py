@@ -4,8 +4,8 @@ import functools
 
 import jax
 
-# All that jaxlib 0.10 gives to YNNPACK by itself but convolutions: its own are twice as fast, and
-# YNNPACK's reductions six times as fast as XLA's (docs/performance.md).
+# What jaxlib 0.10 gives to YNNPACK by itself, but for convolutions, which XLA's own kernels run
+# faster (docs/performance.md has the times).
 _CPU_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_DOT,LIBRARY_FUSION_TYPE_REDUCE"
 }
