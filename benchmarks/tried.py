@@ -30,7 +30,7 @@ from symskip_jax.bench.setting import describe_setting
 from symskip_jax.config import load_config
 from symskip_jax.memory import keep_freed_memory
 from symskip_jax.models import layers
-from symskip_jax.training import compilation, dispatch
+from symskip_jax.training import compilation, dispatch, mesh
 
 KEPT = "as it is"
 VARIANTS = {
@@ -109,10 +109,10 @@ def apply(variant: str) -> None:
     if variant != "memory given back":
         keep_freed_memory()
     if variant == "XLA's own choice of YNNPACK":
-        dispatch.compiler_options = lambda platform=None: {}
+        dispatch.compiler_options = mesh.compiler_options = lambda platform=None: {}
     elif variant == "nothing to YNNPACK":
         nothing = dict.fromkeys(compilation._CPU_OPTIONS, "")
-        dispatch.compiler_options = lambda platform=None: nothing
+        dispatch.compiler_options = mesh.compiler_options = lambda platform=None: nothing
     elif variant == "deconvolution by input dilation":
         layers.transposed_convolution = dilated
     elif variant.startswith("Winograd"):

@@ -47,7 +47,7 @@ def records(workdir: Path, split: str) -> list[dict]:
 
 VERBS = ["", "quickstart", "pretrain", "finetune", "evaluate", "data", "bench"]
 ACTIONS = [f"data {action}" for action in ("list", "import", "prepare")]
-ACTIONS += [f"bench {action}" for action in ("step", "train", "input")]
+ACTIONS += [f"bench {action}" for action in ("step", "stages", "train", "input")]
 
 
 @pytest.mark.parametrize("verb", [*VERBS, *ACTIONS])

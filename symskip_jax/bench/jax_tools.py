@@ -17,9 +17,11 @@ def device_facts() -> dict[str, Any]:
 
 
 def device_peak_bytes() -> int:
-    """Returns the most memory used of that device, or by the process where it keeps no count."""
-    stats = jax.devices()[0].memory_stats() or {}
-    return stats.get("peak_bytes_in_use") or peak_resident_bytes()
+    """Returns the most memory used of that device, of a CPU by the process; -1 if it keeps none."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return peak_resident_bytes()
+    return (device.memory_stats() or {}).get("peak_bytes_in_use", -1)
 
 
 def recording_norm(optimizer: Any) -> optax.GradientTransformationExtraArgs:

@@ -42,8 +42,8 @@ from symskip_jax.training.compilation import compiler_options
 # written by the convolution, read for the statistics, read and written by BatchNorm with ReLU, read
 # by the next convolution; the gradient written, read with the activations for two sums, read with
 # them and written by BatchNorm, read by the two gradients of the convolution, one with its input.
-ACTIVATION_PASSES = 13
-# Read by three products (its gradient written by the last), read and written with two moments.
+ACTIVATION_PASSES = 14
+# Read by two products, the gradient written by a third; Adam reads four arrays and writes three.
 PARAMETER_PASSES = 10
 
 
@@ -68,7 +68,8 @@ class Convolution(NamedTuple):
         name = "deconvolution" if self.transposed else "convolution"
         stride = f" stride {self.stride}" if self.stride > 1 else ""
         height, width = self.in_size
-        return f"{name} {self.in_width} to {self.out_width} at {height}x{width}{stride}"
+        kernel = f"{self.kernel}x{self.kernel}, {self.in_width} to {self.out_width}"
+        return f"{name} {kernel} at {height}x{width}{stride}"
 
 
 @dataclasses.dataclass

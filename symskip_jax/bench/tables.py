@@ -27,7 +27,7 @@ def step_lines(results: dict[str, Any]) -> list[str]:
             f"{figures['flop_per_s'] / 1e9:.1f}",
             f"{figures['share_of_matrix_rate']:.1%}",
             f"{begun['first_step_s']:.1f}",
-            f"{begun['peak_bytes'] / 2**20:.0f}",
+            "unknown" if begun["peak_bytes"] < 0 else f"{begun['peak_bytes'] / 2**20:.0f}",
             "" if ratio is None else _spread(ratio, "{:.2f}"),
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -70,7 +70,13 @@ def train_lines(results: dict[str, Any]) -> list[str]:
             f"{it['evaluation_s']:.2f} |"
         )
     ratio = _spread(results["summary"]["epoch_over_steps"], "{:.3f}")
-    return [*lines, "", f"an epoch takes {ratio} times as long as its steps alone"]
+    beside = [it["epoch_s"] / it["dispatches_s"] for it in results["rounds"]]
+    return [
+        *lines,
+        "",
+        f"an epoch takes {ratio} times as long as its steps alone, and {min(beside):.3f} to "
+        f"{max(beside):.3f} times as long as the dispatches that are in it",
+    ]
 
 
 def stage_lines(results: dict[str, Any]) -> list[str]:

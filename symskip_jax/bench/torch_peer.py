@@ -49,7 +49,9 @@ class TorchPeer:
         self._augment, self._loss = self._eager_augment, self._eager_loss
         if mode:
             how = "max-autotune" if mode == "max_autotune" else "default"
-            self._augment = torch.compile(self._eager_augment, mode=how)
+            # Without CUDA graphs: torch refuses what one graph makes as the input of the next.
+            before = "max-autotune-no-cudagraphs" if mode == "max_autotune" else "default"
+            self._augment = torch.compile(self._eager_augment, mode=before)
             self._loss = torch.compile(self._eager_loss, mode=how)
         self._restart()
 
