@@ -28,7 +28,8 @@ def run(code: str, *arguments: str) -> str:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be asked")
 def test_freed_memory_is_kept_for_the_next_time():
-    assert int(run(TOUCH, "keep")) < 100 < int(run(TOUCH, "leave"))
+    # A ratio, as one fault may bring in 4 KiB or a huge page of 2 MiB.
+    assert 4 * int(run(TOUCH, "keep")) < int(run(TOUCH, "leave"))
 
 
 def test_neither_plots_nor_tensorboard_hold_up_the_first_step():
