@@ -21,11 +21,16 @@ def base_config() -> ConfigDict:
     config.seed = 0  # decides initialisation, order, crops, flips and corruption
 
     config.model = ConfigDict()
-    config.model.name = "network_1"  # network_1, network_2 or network_3 (supplement A)
+    config.model.name = "network_1"  # network_1, _2 or _3 (supplement A), red_net, wide_resnet
     config.model.blocks = (5, 5, 5, 0)  # m1..m4 of network_1, layers
     config.model.n = 128  # filters in the first block of network_1
     config.model.width_multiplier = 1.0  # multiplies every width
+    config.model.depth = 28  # layers of red_net (10, 20, 30) and of wide_resnet (6k + 4)
+    config.model.widen = 10  # of wide_resnet: how many times 16, 32 and 64 filters
     config.model.skip = "symmetric"  # symmetric, or none: input to output only
+    config.model.skip_placement = "before"  # of the activation that a skip joins: before or after
+    config.model.skip_gate = "none"  # learned: each channel of a skip times a learned number
+    config.model.bottleneck = "none"  # channel_wise: Context Encoder's fully connected layer
     config.model.init = "gaussian"  # gaussian: mean 0, deviation 0.01 (section 4); or he
     config.model.dtype = "float32"  # compute: float32 or bfloat16; parameters stay float32
     config.model.dropout = 0.5  # in the fully connected layers of network_3
@@ -51,17 +56,29 @@ def base_config() -> ConfigDict:
     config.data.read_retries = 3  # times that a failed read is tried again
 
     config.corruption = ConfigDict()
-    config.corruption.kind = "gaussian"  # gaussian, blocks or none (section 3.2)
+    config.corruption.kind = "gaussian"  # or blocks (section 3.2), center, regions, none
     config.corruption.sigma = 30.0  # gaussian: deviation on the 0-255 scale
+    config.corruption.sigma_max = 0.0  # if above sigma, each image's own is drawn up to this
     config.corruption.num_blocks = 8  # blocks: how many an image
     config.corruption.block_size = (5, 5)  # blocks: height, width in pixels
 
     config.pretrain = _training(learning_rate=1e-4, epochs=120, milestones=(60, 90), factor=0.1)
+    config.pretrain.loss = "image"  # of the whole image, or masked: mostly of what was masked
+    config.pretrain.adversarial_weight = 0.0  # Context Encoder's second loss; 0 for none
+    config.pretrain.skip_drop = 0.0  # probability that a skip is left out, image by image
+    config.pretrain.skip_fade = ()  # two epochs between which the skips fade out; () for never
     config.finetune = _training(
         learning_rate=1e-4, epochs=200, milestones=(60, 120, 160), factor=0.2
     )
     config.finetune.head_epochs = 0  # first epochs, in which only the new layers learn
     config.finetune.corruption_probability = 0.0  # share of training images corrupted
+
+    config.finetune.label_smoothing = 0.0  # share of the target that all classes have alike
+    config.finetune.augmentation = "none"  # strong: more than crops and flips
+    config.finetune.init_parts = "encoder"  # of --init; for masks also: encoder_decoder
+
+    config.evaluation = ConfigDict()
+    config.evaluation.crops = 1  # 1: central; more: random ones, their outputs averaged
 
     config.run = ConfigDict()
     config.run.steps_per_dispatch = 20  # steps between two looks at losses and signals
@@ -78,7 +95,13 @@ def _training(
     training.batch_size = 128  # images a step, over all devices
     training.accumulate = 1  # micro-batches that a batch is cut into to save memory
     training.epochs = epochs  # passes over the training images
-    training.learning_rate = learning_rate  # of Adam
+    training.optimizer = "adam"  # adam, adamw, or sgd with momentum
+    training.learning_rate = learning_rate  # at first
+    training.momentum = 0.9  # of sgd
+    training.weight_decay = 0.0  # of adamw, apart from the gradient; of sgd, in it
+    training.warmup_epochs = 0.0  # in which the rate rises from 0
+    training.schedule = "milestones"  # or cosine: down to 0 at the end
+    training.ema_decay = 0.0  # a step, of the averaged weights that are measured; 0 for none
     training.milestones = milestones  # epochs at which the rate is multiplied ...
     training.milestone_factor = factor  # ... by this
     training.plateau_patience = 0  # epochs without a lower loss before ...; 0 for never

@@ -170,8 +170,8 @@ def test_a_configuration_survives_json(name):
 
 
 def test_the_configuration_of_another_version_names_what_is_unknown():
-    fields = flat(base_config()) | {"model.depth": 3}
-    assert "unknown config key model.depth" in user_error(lambda: config_from_flat(fields))
+    fields = flat(base_config()) | {"model.deepness": 3}
+    assert "unknown config key model.deepness" in user_error(lambda: config_from_flat(fields))
     # A field that is younger than the run has its default.
     fields = {k: v for k, v in flat(base_config()).items() if k != "model.dropout"}
     assert config_from_flat(fields).model.dropout == base_config().model.dropout

@@ -47,6 +47,8 @@ _SEED = _Rule(lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
 _COUNT = _Rule(lambda value: value >= 1, "at least 1")
 _COUNT_OR_NONE = _Rule(lambda value: value >= 0, "0 or more")
 _POSITIVE = _Rule(lambda value: 0 < value < math.inf, "a number above 0")
+_NOT_NEGATIVE = _Rule(lambda value: 0 <= value < math.inf, "a number, 0 or more")
+_BELOW_ONE = _Rule(lambda value: 0 <= value < 1, "from 0 to below 1")
 _SHARE = _Rule(lambda value: 0 <= value <= 1, "from 0 to 1")
 _SIZE = _whole_numbers(2, 1, "two whole numbers above 0: height, width")
 
@@ -54,7 +56,13 @@ _TRAINING = {
     "batch_size": _COUNT,
     "accumulate": _COUNT,
     "epochs": _COUNT,
+    "optimizer": _one_of("adam", "adamw", "sgd"),
     "learning_rate": _POSITIVE,
+    "momentum": _BELOW_ONE,
+    "weight_decay": _NOT_NEGATIVE,
+    "warmup_epochs": _NOT_NEGATIVE,
+    "schedule": _one_of("milestones", "cosine"),
+    "ema_decay": _BELOW_ONE,
     "milestones": _Rule(_are_milestones, "epochs above 0 in increasing order"),
     "milestone_factor": _POSITIVE,
     "plateau_patience": _COUNT_OR_NONE,
@@ -63,14 +71,19 @@ _TRAINING = {
 
 _RULES = {
     "seed": _SEED,
-    "model.name": _one_of("network_1", "network_2", "network_3"),
+    "model.name": _one_of("network_1", "network_2", "network_3", "red_net", "wide_resnet"),
     "model.blocks": _whole_numbers(4, 0, "four whole numbers: the layers of each block"),
     "model.n": _COUNT,
     "model.width_multiplier": _POSITIVE,
+    "model.depth": _COUNT,
+    "model.widen": _COUNT,
     "model.skip": _one_of("symmetric", "none"),
+    "model.skip_placement": _one_of("before", "after"),
+    "model.skip_gate": _one_of("none", "learned"),
+    "model.bottleneck": _one_of("none", "channel_wise"),
     "model.init": _one_of("gaussian", "he"),
     "model.dtype": _one_of("float32", "bfloat16"),
-    "model.dropout": _Rule(lambda value: 0 <= value < 1, "from 0 to below 1"),
+    "model.dropout": _BELOW_ONE,
     "data.num_labels": _COUNT_OR_NONE,
     "data.labels_seed": _SEED,
     "data.crop": _SIZE,
@@ -82,12 +95,24 @@ _RULES = {
     "data.workers": _COUNT_OR_NONE,
     "data.bad_image": _one_of("fail", "skip"),
     "data.read_retries": _COUNT_OR_NONE,
-    "corruption.kind": _one_of("gaussian", "blocks", "none"),
-    "corruption.sigma": _Rule(lambda value: 0 <= value < math.inf, "a number, 0 or more"),
+    "corruption.kind": _one_of("gaussian", "blocks", "center", "regions", "none"),
+    "corruption.sigma": _NOT_NEGATIVE,
+    "corruption.sigma_max": _NOT_NEGATIVE,
     "corruption.num_blocks": _COUNT_OR_NONE,
     "corruption.block_size": _SIZE,
     **{f"pretrain.{key}": rule for key, rule in _TRAINING.items()},
     **{f"finetune.{key}": rule for key, rule in _TRAINING.items()},
+    "pretrain.loss": _one_of("image", "masked"),
+    "pretrain.adversarial_weight": _NOT_NEGATIVE,
+    "pretrain.skip_drop": _SHARE,
+    "pretrain.skip_fade": _Rule(
+        lambda values: len(values) in (0, 2) and _are_milestones(values),
+        "empty, or two epochs above 0 in increasing order",
+    ),
+    "finetune.label_smoothing": _BELOW_ONE,
+    "finetune.augmentation": _one_of("none", "strong"),
+    "finetune.init_parts": _one_of("encoder", "encoder_decoder"),
+    "evaluation.crops": _COUNT,
     "finetune.head_epochs": _COUNT_OR_NONE,
     "finetune.corruption_probability": _SHARE,
     "run.steps_per_dispatch": _COUNT,

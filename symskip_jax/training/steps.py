@@ -15,6 +15,7 @@ from jax import Array, lax
 
 from symskip_jax import metrics
 from symskip_jax.models import AutoEncoder, Classifier
+from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
 from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
     FinetuneTransform,
@@ -27,7 +28,6 @@ from symskip_jax.transforms import (
 
 # Arrays of JAX or NumPy by name.
 Batch = Mapping[str, Any]
-Metrics = dict[str, Array]
 # (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
 LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
 
@@ -89,6 +89,7 @@ def finetune_step(
     optimizer: optax.GradientTransformationExtraArgs,
     transform: FinetuneTransform,
     normalization: Normalization,
+    task_loss: TaskLoss = classification_loss,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -101,11 +102,13 @@ def finetune_step(
         optimizer: that the state was made with.
         transform: crop, flip and the occasional corruption.
         normalization: of the pixels, as in pre-training.
+        task_loss: of the outputs and labels.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and `loss` (cross-entropy, nats) and `accuracy` (0 to 1).
+        The new state, and what `task_loss` measures: by default `loss` (cross-entropy, nats) and
+        `accuracy` (0 to 1).
     """
 
     def loss_fn(
@@ -118,7 +121,8 @@ def finetune_step(
             mutable=["batch_stats"],
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        return _classification(logits, batch["label"], updated["batch_stats"])
+        loss, measured = task_loss(logits, batch["label"])
+        return loss, (updated["batch_stats"], measured)
 
     return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
@@ -131,6 +135,7 @@ def head_step(
     optimizer: optax.GradientTransformationExtraArgs,
     transform: FinetuneTransform,
     normalization: Normalization,
+    task_loss: TaskLoss = classification_loss,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -154,17 +159,10 @@ def head_step(
             method=model.logits,
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        return _classification(logits, batch["label"], batch_stats)
+        loss, measured = task_loss(logits, batch["label"])
+        return loss, (batch_stats, measured)
 
     return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
-
-
-def _classification(
-    logits: Array, labels: Array, batch_stats: Any
-) -> tuple[Array, tuple[Any, Metrics]]:
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
-    accuracy = metrics.accuracy(logits, labels).mean()
-    return loss, (batch_stats, {"loss": loss, "accuracy": accuracy})
 
 
 def _descend(
