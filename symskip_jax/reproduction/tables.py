@@ -21,7 +21,7 @@ def markdown(measured: Sequence[Measured]) -> str:
     heads = ["", "", "paper", "here", "95 % interval"]
     heads += ["less He's, 95 % interval"] if has_baseline else []
     heads += ["seeds", "time a seed", "on"]
-    lines = [_row(heads), _row(["---"] * len(heads))]
+    lines = [table_row(heads), table_row(["---"] * len(heads))]
     for it in measured:
         values = list(it.values.values())
         differences = against(it, baseline_of(it, measured))
@@ -31,8 +31,8 @@ def markdown(measured: Sequence[Measured]) -> str:
             mean = f"{statistics.fmean(differences):+.2f}" if differences else ""
             spread = interval_text(differences, sign="+")
             cells += [f"{mean} ({spread})" if spread else mean]
-        cells += [str(len(values)) if values else "", _time(it.seconds), it.hardware]
-        lines.append(_row(cells))
+        cells += [str(len(values)) if values else "", time_text(it.seconds), it.hardware]
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 
@@ -56,11 +56,13 @@ def as_csv(measured: Sequence[Measured]) -> str:
     return out.getvalue()
 
 
-def _row(cells: Sequence[str]) -> str:
+def table_row(cells: Sequence[str]) -> str:
+    """Returns a line of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _time(seconds: Sequence[float]) -> str:
+def time_text(seconds: Sequence[float]) -> str:
+    """Returns the mean of times in words; "" of none."""
     if not seconds:
         return ""
     mean = statistics.fmean(seconds)
