@@ -316,7 +316,7 @@ def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
         "experiment",
         metavar="EXPERIMENT",
         help="table1 to table5, figure2 to figure6, supplement_c, supplement_d, restoration, "
-        "or recipes",
+        "rates or recipes",
     )
     reproduce.add_argument(
         "--scale",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from symskip_jax.errors import UserError
-from symskip_jax.reproduction.definitions import cifar, recipes, related, stl10, voc
+from symskip_jax.reproduction.definitions import cifar, rates, recipes, related, stl10, voc
 from symskip_jax.reproduction.grid import Experiment, Scale
 
 DEFINITIONS: dict[str, Callable[[Scale], Experiment]] = {
@@ -20,6 +20,7 @@ DEFINITIONS: dict[str, Callable[[Scale], Experiment]] = {
     "supplement_c": related.supplement_c,
     "supplement_d": cifar.supplement_d,
     "restoration": related.restoration,
+    "rates": rates.rates,
     "recipes": recipes.recipes,
 }
 
