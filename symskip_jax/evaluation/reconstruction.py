@@ -13,6 +13,7 @@ from symskip_jax import metrics
 from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.compilation import compiler_options
+from symskip_jax.training.skips import skip_arguments
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Corruption, Normalization, center_crop
 
@@ -39,15 +40,8 @@ def reconstruct(
     `skip_strength` [] is that of the inner skips; None for 1.
     """
     inputs = normalization.normalize(corrupted_bhwc)
-    return jnp.clip(
-        normalization.denormalize(_infer(model, variables, inputs, skip_strength)), 0, 255
-    )
-
-
-def _infer(model: AutoEncoder, variables: Any, inputs: Array, strength: Array | None) -> Any:
-    # Not every auto-encoder can weaken its skips.
-    scale = {} if strength is None else {"skip_scale": strength}
-    return model.apply(variables, inputs, train=False, **scale)
+    output: Any = model.apply(variables, inputs, train=False, **skip_arguments(skip_strength))
+    return jnp.clip(normalization.denormalize(output), 0, 255)
 
 
 def reconstruction_evaluator(
@@ -79,7 +73,8 @@ def reconstruction_evaluator(
     ) -> dict[str, Array]:
         clean = center_crop(batch["image"], crop).astype(jnp.float32)
         corrupted = corrupt_for_evaluation(corruption, indices, clean)
-        output = _infer(model, variables, normalization.normalize(corrupted), skip_strength)
+        inputs = normalization.normalize(corrupted)
+        output: Any = model.apply(variables, inputs, train=False, **skip_arguments(skip_strength))
         errors = jnp.square(output - normalization.normalize(clean))
         pixels = jnp.clip(normalization.denormalize(output), 0, 255)
         seen = jnp.clip(corrupted, 0, 255)

@@ -10,7 +10,6 @@ from ml_collections import ConfigDict
 
 from symskip_jax.config import base_config, flat
 from symskip_jax.errors import UserError
-from symskip_jax.experiments import setup
 from symskip_jax.models import AutoEncoder, Discriminator, discriminator_layers
 from symskip_jax.training.adversarial import (
     context_encoder_step,

@@ -9,7 +9,7 @@ from jax import Array
 from symskip_jax import metrics
 from symskip_jax.models import AutoEncoder, count_inner_skips
 from symskip_jax.training.losses import Metrics
-from symskip_jax.training.skips import SkipSchedule
+from symskip_jax.training.skips import SkipSchedule, skip_arguments
 from symskip_jax.transforms import Normalization, PretrainTransform
 
 ReconstructionLoss = Literal["image", "masked"]
@@ -74,8 +74,7 @@ def reconstruct_batch(
         normalization.normalize(corrupted),
         train=True,
         mutable=["batch_stats"],
-        # Not every auto-encoder can weaken its skips.
-        **({} if scale is None else {"skip_scale": scale}),
+        **skip_arguments(scale),
     )
     mse = jnp.mean(jnp.square(output - target))
     pixels = jnp.clip(normalization.denormalize(output), 0, 255)

@@ -1,6 +1,7 @@
 """How strong the inner skips are in pre-training, step by step and image by image."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -52,3 +53,8 @@ class SkipSchedule:
 
 
 ALL_SKIPS = SkipSchedule()
+
+
+def skip_arguments(scale: Array | None) -> dict[str, Any]:
+    """Returns what to call an auto-encoder with: nothing for None, as not all can scale skips."""
+    return {} if scale is None else {"skip_scale": scale}
