@@ -15,6 +15,7 @@ from symskip_jax.models import (
     discriminator_layers,
 )
 from symskip_jax.models.context_encoder import ChannelWise
+from symskip_jax.models.layers import kernel_init
 from symskip_jax.training.adversarial import (
     DISCRIMINATOR_RATE,
     context_encoder_step,
@@ -47,7 +48,11 @@ def test_the_channel_wise_layer_is_torchs_grouped_convolution():
     features = np.random.default_rng(0).normal(size=(batch, height, width, channels))
     features = features.astype(np.float32)
     layer = ChannelWise("he")
-    variables = layer.init(jax.random.key(0), features, train=False)
+    shapes = jax.eval_shape(lambda: layer.init(jax.random.key(0), features, train=False))
+    variables = jax.tree.map(
+        lambda leaf: np.random.default_rng(1).uniform(0.5, 1.5, leaf.shape).astype(np.float32),
+        shapes,
+    )
     captured = layer.apply(variables, features, train=False, mutable=["intermediates"])[1]
     kernel = torch.tensor(np.array(variables["params"]["kernel"]))  # channel, from, to
     assert kernel.shape == (channels, places, places)
@@ -63,26 +68,9 @@ def test_the_channel_wise_layer_is_torchs_grouped_convolution():
     np.testing.assert_allclose(channels_first(raw), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_channel_wise_layer_starts_with_hes_deviation():
-    features = np.zeros((1, 6, 6, 20), np.float32)
-    kernel = ChannelWise("he").init(jax.random.key(0), features, train=False)["params"]["kernel"]
-    deviation = np.sqrt(2 / 36)
-    assert np.std(kernel) == pytest.approx(deviation, rel=5 / np.sqrt(2 * kernel.size))
-
-
-def test_a_bottleneck_leaves_the_encoder_as_it_was_and_hands_no_image_on():
-    plain = tiny.autoencoder(tiny.ONE_LAYER, skip="none")
-    first, second = (
-        jax.jit(lambda model=model: init_state(model, SGD, 0, (8, 8, 3)))()
-        for model in (plain, MODEL)
-    )
-    assert set(second.params) == {"encoder", "decoder", "channel_wise"}
-    tiny.assert_same(second.params["encoder"], first.params["encoder"])
-    tiny.assert_same(second.batch_stats["encoder"], first.batch_stats["encoder"])
-    images = tiny.NORMALIZATION.normalize(BATCH["image"])
-    found = activations(MODEL, second.variables, images)
-    output = MODEL.apply(second.variables, images, train=False)
-    np.testing.assert_array_equal(output, found["decoder.0.raw"])
+def test_the_matrices_of_channels_start_with_hes_deviation():
+    kernel = kernel_init("he", batch_axis=(0,))(jax.random.key(0), (20, 36, 36))
+    assert np.std(kernel) == pytest.approx(np.sqrt(2 / 36), rel=5 / np.sqrt(2 * kernel.size))
 
 
 @pytest.mark.parametrize(("side", "count", "widest"), [(225, 6, 512), (29, 3, 256), (3, 1, 64)])
@@ -223,19 +211,22 @@ def test_a_step_moves_everything_the_discriminator_a_tenth_as_far():
     assert all(jax.tree.leaves(changed))
 
 
-def test_a_fresh_pair_is_the_fresh_autoencoder_and_a_discriminator():
-    shape = (8, 8, 3)
-    alone = jax.jit(lambda: init_state(MODEL, SGD, 7, shape))()
+def test_a_fresh_pair_has_the_encoder_of_a_plain_run():
+    plain, shape = tiny.autoencoder(tiny.ONE_LAYER, skip="none"), (8, 8, 3)
+    alone = jax.jit(lambda: init_state(plain, SGD, 7, shape))()
     pair = jax.jit(lambda: init_context_encoder(MODEL, DISCRIMINATOR, SGD, 7, shape))()
     assert jax.tree.structure(pair) == jax.tree.structure(fresh_state())
     for name in alone.params:
         tiny.assert_same(pair.params[name], alone.params[name])
+    tiny.assert_same(pair.batch_stats["encoder"], alone.batch_stats["encoder"])
     tiny.assert_same(pair.key, alone.key)
 
 
-def test_without_input_skip_the_network_has_to_use_its_bottleneck():
+def test_nothing_of_an_image_passes_beside_the_bottleneck():
     images = tiny.NORMALIZATION.normalize(BATCH["image"])
     variables = tiny.make_state(MODEL, SGD).variables
+    assert set(variables["params"]) == {"encoder", "decoder", "channel_wise"}
+    assert {"channel_wise.raw", "channel_wise.relu"} < set(activations(MODEL, variables, images))
     closed = jax.tree.map(lambda x: x, variables)
     closed["params"]["channel_wise"]["conv"]["kernel"] *= 0
     output = MODEL.apply(closed, images, train=False)

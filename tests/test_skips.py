@@ -10,6 +10,7 @@ import tiny
 from scipy.stats import binomtest
 
 from symskip_jax.models import AutoEncoder, Layer, Spec, activations, count_inner_skips
+from symskip_jax.models.autoencoder import DeconvBlock
 from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 
 LAYERS = (Layer(3, 1, 4), Layer(3, 2, 4), Layer(3, 1, 6), Layer(1, 1, 6), Layer(3, 2, 6))
@@ -58,19 +59,19 @@ def test_placement_changes_no_parameter():
 
 
 def test_a_gate_starts_open_and_can_close():
-    model = AutoEncoder(SPEC, 3, skip_gate="learned")
-    variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), IMAGES)
-    decoder = variables["params"]["decoder"]
-    gated = {name for name, layer in decoder.items() if "skip_gate" in layer}
-    assert gated == {"2", "4"}
-    assert all((decoder[name]["skip_gate"] == 1).all() for name in gated)
+    plain = variables_of()
+    gates = {
+        name: layer["skip_gate"].shape
+        for name, layer in variables_of(skip_gate="learned")["params"]["decoder"].items()
+        if "skip_gate" in layer
+    }
+    assert gates == {"2": (4,), "4": (6,)}
 
     def with_gates(value):
-        params = {name: {**variables_of()["params"]["decoder"][name]} for name in decoder}
-        for name in gated:
-            params[name]["skip_gate"] = jnp.full_like(decoder[name]["skip_gate"], value)
-        plain = variables_of()
-        return {**plain, "params": {**plain["params"], "decoder": params}}
+        decoder = {name: {**layer} for name, layer in plain["params"]["decoder"].items()}
+        for name, shape in gates.items():
+            decoder[name]["skip_gate"] = jnp.full(shape, value)
+        return {**plain, "params": {**plain["params"], "decoder": decoder}}
 
     opened, halved, closed = (
         infer(with_gates(value), skip_gate="learned") for value in (1.0, 0.5, 0.0)
@@ -78,6 +79,11 @@ def test_a_gate_starts_open_and_can_close():
     np.testing.assert_allclose(opened, infer(variables_of()), atol=1e-6)
     np.testing.assert_allclose(halved, infer(variables_of(), 0.5), atol=1e-6)
     np.testing.assert_allclose(closed, infer(variables_of(), skip="none"), atol=1e-6)
+
+    block = DeconvBlock(Layer(1, 1, 2), 2, "he", jnp.float32, None, skip_gate="learned")
+    images = np.zeros((1, 1, 1, 2), np.float32)
+    fresh = block.init(jax.random.key(0), images, images, (1, 1), train=False)
+    np.testing.assert_array_equal(fresh["params"]["skip_gate"], [1, 1])
 
 
 # The scale of the skips.
