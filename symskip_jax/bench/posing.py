@@ -12,6 +12,7 @@ from symskip_jax.config import flat
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.objective import check_plain
 from symskip_jax.transforms import measure_normalization
 
 CHANNELS = 3
@@ -39,6 +40,7 @@ def pose(
         UserError: something in the configuration is wrong, or does not fit the images.
     """
     check_config(config)
+    check_plain(config)
     crop, batch_size = tuple(config.data.crop), config.pretrain.batch_size
     on_host = config.data.view != "crop" or config.data.resize
     height, width = image_size or tuple(side + (0 if on_host else MARGIN) for side in crop)

@@ -18,6 +18,7 @@ from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.workdir import make_workdir, write_json
 from symskip_jax.transforms import Normalization
 
@@ -39,14 +40,16 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     """
     restored = load_variables(workdir, choose_step(workdir, step))
     own = config_from_flat(restored.meta["config"])
+    is_autoencoder = restored.meta["verb"] == "pretrain"
+    # Before the overrides, which change it.
+    theirs = restored.meta["spec"], setup.autoencoder_facts(own)
     config = own if config_path is None else load_config(config_path)
     apply_overrides(config, overrides)
     check_config(config)
     make_workdir(workdir)
-    is_autoencoder = restored.meta["verb"] == "pretrain"
-    skip = config.model.skip  # which a classifier has not
-    theirs = restored.meta["spec"], restored.meta.get("skip", skip)
-    if (setup.spec_facts(setup.make_spec(config)), skip) != theirs:
+    ours = setup.spec_facts(setup.make_spec(config)), setup.autoencoder_facts(config)
+    # A classifier has no decoder, so nothing but the table shapes it.
+    if ours != theirs if is_autoencoder else ours[0] != theirs[0]:
         raise UserError(
             f"config.model describes another network than the one in --workdir {workdir}; "
             "leave --config and --config.model away to take the run's own"
@@ -90,7 +93,16 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
     normalization = Normalization.from_facts(restored.meta["normalization"])
     corruption = setup.make_corruption(config, normalization)
     crop = tuple(config.data.crop)
+    own_crop = tuple(restored.meta["config"]["data.crop"])
+    if config.model.bottleneck != "none" and crop != own_crop:
+        raise UserError(
+            f"config key data.crop={crop} does not suit the network in {workdir}: its bottleneck "
+            f"serves only the crop that it was trained on, {own_crop}"
+        )
     model = setup.make_autoencoder(config, restored.meta["channels"])
+    fade = restored.meta.get("skip_fade_steps")
+    skips = SkipSchedule(fade=None if fade is None else tuple(fade))
+    strength = skips.strength(restored.state["step"])
     variables = setup.variables_of(restored)
     write_sheet(
         workdir / "images" / "evaluation.png",
@@ -100,9 +112,12 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
         corruption,
         crop,
         test.first(SHEET_IMAGES),
+        strength,
     )
     parts = functools.partial(test.parts, config.run.eval_batch_size)
-    return reconstruction_evaluator(model, normalization, corruption, crop, parts)(variables)
+    return reconstruction_evaluator(model, normalization, corruption, crop, parts)(
+        variables, strength
+    )
 
 
 def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:

@@ -1,19 +1,23 @@
 """Flax modules: the auto-encoder, the classifier, and the tables that shape them."""
 
 from symskip_jax.models.activations import activations
-from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder
+from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder, count_inner_skips
 from symskip_jax.models.classifier import Classifier, Head
+from symskip_jax.models.context_encoder import Discriminator, discriminator_layers
 from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3
 
 __all__ = [
     "AutoEncoder",
     "Classifier",
     "Decoder",
+    "Discriminator",
     "Encoder",
     "Head",
     "Layer",
     "Spec",
     "activations",
+    "count_inner_skips",
+    "discriminator_layers",
     "network_1",
     "network_2",
     "network_3",

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from symskip_jax import metrics
 from symskip_jax.models import AutoEncoder, Classifier
 from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
+from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
+from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
     FinetuneTransform,
@@ -40,6 +41,8 @@ def pretrain_step(
     optimizer: optax.GradientTransformationExtraArgs,
     transform: PretrainTransform,
     normalization: Normalization,
+    loss: ReconstructionLoss = "image",
+    skips: SkipSchedule = ALL_SKIPS,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -52,33 +55,36 @@ def pretrain_step(
         optimizer: that the state was made with.
         transform: crop, flip and corruption.
         normalization: of the pixels.
+        loss: `image`, the mean squared error of normalised pixels; or `masked`, in which masked
+            pixels weigh more, see `symskip_jax.training.reconstruction.masked_error`.
+        skips: strength of the inner skips.
         accumulate: micro-batches that the batch is cut into, one after the other; it divides B.
             Micro-batch m holds the images m, m + accumulate, and so on. BatchNorm sees one
             micro-batch at a time.
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and `loss` (mean squared error of normalised pixels) and `psnr` (dB, peak
-        255).
+        The new state, and `loss`, `psnr` (dB, peak 255) and, beside a masked loss, `mse` (mean
+        squared error of normalised pixels).
     """
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
     ) -> tuple[Array, tuple[Any, Metrics]]:
-        corrupted, clean = transform(keys_b, batch["image"])
-        target = normalization.normalize(clean)
-        reconstruction, updated = model.apply(
+        rebuilt = reconstruct_batch(
             {"params": params, "batch_stats": batch_stats},
-            normalization.normalize(corrupted),
-            train=True,
-            mutable=["batch_stats"],
+            batch["image"],
+            keys_b,
+            state.step,
+            model=model,
+            transform=transform,
+            normalization=normalization,
+            loss=loss,
+            skips=skips,
         )
-        loss = jnp.mean(jnp.square(reconstruction - target))
-        pixels = jnp.clip(normalization.denormalize(reconstruction), 0, 255)
-        psnr = metrics.psnr(pixels, clean).mean()
-        return loss, (updated["batch_stats"], {"loss": loss, "psnr": psnr})
+        return rebuilt.loss, (rebuilt.batch_stats, rebuilt.measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
 def finetune_step(
@@ -124,7 +130,7 @@ def finetune_step(
         loss, measured = task_loss(logits, batch["label"])
         return loss, (updated["batch_stats"], measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
 def head_step(
@@ -162,10 +168,10 @@ def head_step(
         loss, measured = task_loss(logits, batch["label"])
         return loss, (batch_stats, measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
-def _descend(
+def descend(
     state: TrainState,
     batch: Batch,
     loss_fn: LossFn,
@@ -173,7 +179,20 @@ def _descend(
     accumulate: int,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
-    """Takes one step of the optimiser down the gradient of a loss."""
+    """Takes one step of the optimiser down the gradient of a loss.
+
+    Args:
+        state: of the network.
+        batch: arrays [B, ...] by name, `image` among them.
+        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it; each
+            image draws by its own key.
+        optimizer: that the state was made with; it is told the measured `loss`.
+        accumulate: as in `pretrain_step`.
+        axis_name: the mapped axis under pmap.
+
+    Returns:
+        The new state, and what was measured.
+    """
     keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
     gradients, batch_stats, measured = _gradients(
         loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
