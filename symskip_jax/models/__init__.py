@@ -1,8 +1,9 @@
-"""Flax modules: the auto-encoder, the classifier, and the tables that shape them."""
+"""Flax modules: the auto-encoder, what is made of it, and the tables that shape them."""
 
 from symskip_jax.models.activations import activations
 from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder
 from symskip_jax.models.classifier import Classifier, Head
+from symskip_jax.models.segmenter import Segmenter, apply_padded
 from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3
 
 __all__ = [
@@ -12,8 +13,10 @@ __all__ = [
     "Encoder",
     "Head",
     "Layer",
+    "Segmenter",
     "Spec",
     "activations",
+    "apply_padded",
     "network_1",
     "network_2",
     "network_3",

@@ -147,9 +147,14 @@ class Decoder(nn.Module):
                 name=str(i),
             )
             x = block(x, None if source is None else encoder_raws[source], sizes[i], train=train)
-        return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(
-            x, sizes[0]
+        return self.output(x, sizes[0])
+
+    def output(self, x_bhwc: Array, image_size: tuple[int, int]) -> Array:
+        """Adds what stands in the place of the last deconvolution."""
+        block = OutputBlock(
+            self.spec.layers[0], self.channels, self.initializer, self.dtype, name="0"
         )
+        return block(x_bhwc, image_size)
 
 
 class AutoEncoder(nn.Module):

@@ -6,6 +6,7 @@ own key: not on the batch around it nor on the device that holds it.
 
 from symskip_jax.transforms.corrupt import Corruption, gaussian_noise, mask_blocks
 from symskip_jax.transforms.geometry import center_crop, random_crop, random_flip
+from symskip_jax.transforms.masks import MaskTransform
 from symskip_jax.transforms.normalize import Normalization, measure_normalization
 from symskip_jax.transforms.pipeline import Augmentation, FinetuneTransform, PretrainTransform
 from symskip_jax.transforms.randomness import Purpose, image_keys, keys_for
@@ -14,6 +15,7 @@ __all__ = [
     "Augmentation",
     "Corruption",
     "FinetuneTransform",
+    "MaskTransform",
     "Normalization",
     "PretrainTransform",
     "Purpose",
