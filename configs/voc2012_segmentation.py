@@ -1,19 +1,19 @@
-"""PASCAL VOC 2012 segmentation with the decoder kept: Network-3 (section 5.4.2, figure 4).
+r"""PASCAL VOC 2012 segmentation with the decoder kept: Network-3 (section 5.4.2, figure 4).
 
     symskip pretrain --config configs/imagenet.py --workdir runs/imagenet
-    symskip finetune --config configs/voc2012_segmentation.py --workdir runs/masks \\
+    symskip finetune --config configs/voc2012_segmentation.py --workdir runs/masks \
         --config.data.name=voc_segmentation:VOCdevkit/VOC2012 --init runs/imagenet
 
-Figure 4 compares the mean IU on the validation split, over
-whole images, of this, of the pre-trained encoder alone (--config.finetune.init_parts=encoder) and
-of a random start (no --init); the text gives no numbers, but that the first is better than the
-second. Cost: 7e16 FLOPs for each. Measured: not run yet.
+Figure 4 compares the mean IU on the validation split, over whole images, of this, of the
+pre-trained encoder alone (--config.finetune.init_parts=encoder) and of a random start (no --init);
+the text gives no numbers, but says that the first is the best. Cost: 7e16 FLOPs for each. Measured:
+not run yet.
 
 `:small` is an eighth as wide, on crops of 129 pixels, for two CPU cores, and pre-trains on the
 training images themselves:
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
-    symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \\
+    symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \
         --init runs/masks-pretrain
 """
 
