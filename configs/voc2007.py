@@ -7,7 +7,7 @@ r"""PASCAL VOC 2007, several classes an image: Network-3 (sections 5.4.1 and 5.5
 Expected mean average precision on the test split, by ten random crops (table 4): 71.25 %
 pre-trained with skips, 69.38 % without (--config.model.skip=none in both commands), 67.11 % from
 scratch (no --init). Table 5, of animals, vehicles and all: 73.04, 79.04 and 70.77 % from
-`imagenet.py:animals`, 72.17, 80.00 and 70.93 % from `imagenet.py:vehicles`, 67.02, 76.87 and 67.11 %
+`imagenet.py:animals`, 72.17, 80.00 and 70.93 % from `imagenet.py:vehicles`, 67.02, 76.87 and 67.11
 from scratch; the log has them as map_animal, map_vehicle and mean_average_precision. Cost: 1.2e17
 FLOPs for each row. Measured: not run yet.
 """

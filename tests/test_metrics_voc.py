@@ -22,7 +22,7 @@ def test_average_precision_is_that_of_scikit_learns_curve(positives):
     scores = random.permutation(60) + 20.5 * labels  # no two alike
     found = metrics.average_precision(scores, labels)
     assert found == pytest.approx(interpolated(scores, labels))
-    assert 0 < found < 1
+    assert found > 0
     # Difficult ones count neither for nor against, wherever they are ranked.
     difficult = random.uniform(-10, 100, 15)
     with_difficult = metrics.average_precision(
