@@ -277,7 +277,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir", type=Path, default=Path("runs/quickstart"), help=workdir_help
     )
     pretrain = add("pretrain", "learn to reconstruct images, without labels", configured=True)
-    finetune = add("finetune", "learn to classify, from --init or from scratch", configured=True)
+    finetune = add(
+        "finetune", "learn to classify or segment, from --init or from scratch", configured=True
+    )
     for verb in (pretrain, finetune):
         verb.add_argument("--config", required=True, metavar="FILE", help=config_help)
         verb.add_argument(
@@ -286,7 +288,7 @@ def _parser() -> argparse.ArgumentParser:
             help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
         )
     finetune.add_argument(
-        "--init", type=Path, metavar="WORKDIR", help="of the pre-training whose encoder to take"
+        "--init", type=Path, metavar="WORKDIR", help="of the pre-training to start from"
     )
     evaluate = add("evaluate", "measure a trained network on a test split", configured=True)
     evaluate.add_argument("--workdir", required=True, type=Path, help="folder of the run")

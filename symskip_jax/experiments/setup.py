@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from symskip_jax.errors import UserError
-from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network_2, network_3
+from symskip_jax.models import (
+    AutoEncoder,
+    Classifier,
+    Segmenter,
+    Spec,
+    network_1,
+    network_2,
+    network_3,
+)
 from symskip_jax.training.checkpoints import Restored
 from symskip_jax.transforms import Augmentation, Corruption, Normalization
 
@@ -54,6 +62,30 @@ def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
     return Classifier(
         make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype)
     )
+
+
+def make_segmenter(config: ConfigDict, num_classes: int) -> Segmenter:
+    """Returns the segmenter of `config.model`.
+
+    Raises:
+        UserError: a network that cannot be one.
+    """
+    model = config.model
+    plain = {"skip_placement": "before", "skip_gate": "none", "bottleneck": "none"}
+    for key, value in plain.items():
+        if model[key] != value:
+            raise UserError(f"config key model.{key}={model[key]!r} has no masks: set {value!r}")
+    if model.name not in ("network_1", "network_2", "network_3"):
+        raise UserError(
+            f"config key model.name={model.name!r} has no masks: set network_1, _2 or _3"
+        )
+    spec = make_spec(config)
+    if spec.layers[0].stride != 1:
+        raise UserError(
+            f"{spec.name} halves images in its first layer, so a convolution in the place of the "
+            "last deconvolution has no masks of their size: set model.blocks=(2, ...)"
+        )
+    return Segmenter(spec, num_classes, model.skip, model.init, jnp.dtype(model.dtype))
 
 
 def make_augmentation(config: ConfigDict) -> Augmentation:

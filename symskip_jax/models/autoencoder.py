@@ -180,9 +180,14 @@ class Decoder(nn.Module):
             if source is not None:
                 skip = _scaled(encoder_outputs[source], skip_scale, source // 2)
             x = block(x, skip, sizes[i], train=train)
-        return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(
-            x, sizes[0]
+        return self.output(x, sizes[0])
+
+    def output(self, x_bhwc: Array, image_size: tuple[int, int]) -> Array:
+        """Adds what stands in the place of the last deconvolution."""
+        block = OutputBlock(
+            self.spec.layers[0], self.channels, self.initializer, self.dtype, name="0"
         )
+        return block(x_bhwc, image_size)
 
 
 def _scaled(x_bhwc: Array, skip_scale: Array | float | None, skip: int) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,7 +54,7 @@ def _pictures(random: np.random.Generator, labels_n: np.ndarray, side: int) -> n
 
 
 def _write_arrays(path: Path, random: np.random.Generator, classes: int, side: int) -> None:
-    arrays = {"class_names": np.array([f"class_{i}" for i in range(classes)])}
+    arrays: dict[str, Any] = {"class_names": np.array([f"class_{i}" for i in range(classes)])}
     for split, count in (("train", max(40, classes)), ("test", 20)):
         labels = np.arange(count) % classes
         arrays |= {

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from symskip_jax.models import AutoEncoder, Classifier
+from symskip_jax.models import AutoEncoder, Classifier, Segmenter
 from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
 from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
 from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
@@ -29,6 +29,8 @@ from symskip_jax.transforms import (
 
 # Arrays of JAX or NumPy by name.
 Batch = Mapping[str, Any]
+# (keys_b, labels) -> labels, where they change with their images
+LabelTransform = Callable[[Array, Array], Array]
 # (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
 LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
 
@@ -87,28 +89,35 @@ def pretrain_step(
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
+def keep_labels(keys_b: Array, labels: Array) -> Array:
+    """The label transform of images whose classes are the same wherever they are cropped."""
+    return labels
+
+
 def finetune_step(
     state: TrainState,
     batch: Batch,
     *,
-    model: Classifier,
+    model: Classifier | Segmenter,
     optimizer: optax.GradientTransformationExtraArgs,
     transform: FinetuneTransform,
     normalization: Normalization,
     task_loss: TaskLoss = classification_loss,
+    transform_labels: LabelTransform = keep_labels,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """Learns to classify, all layers at once (sections 3.3 and 5).
+    """Learns a task from labels, all layers at once (sections 3.3 and 5).
 
     Args:
-        state: of the classifier.
-        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B].
-        model: the classifier.
+        state: of the classifier or segmenter.
+        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B] or as the task has it.
+        model: the classifier or segmenter.
         optimizer: that the state was made with.
         transform: crop, flip and the occasional corruption.
         normalization: of the pixels, as in pre-training.
         task_loss: of the outputs and labels.
+        transform_labels: of the labels; masks are cropped and flipped with their images.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 
@@ -127,7 +136,7 @@ def finetune_step(
             mutable=["batch_stats"],
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        loss, measured = task_loss(logits, batch["label"])
+        loss, measured = task_loss(logits, transform_labels(keys_b, batch["label"]))
         return loss, (updated["batch_stats"], measured)
 
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
@@ -142,6 +151,7 @@ def head_step(
     transform: FinetuneTransform,
     normalization: Normalization,
     task_loss: TaskLoss = classification_loss,
+    transform_labels: LabelTransform = keep_labels,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -165,7 +175,7 @@ def head_step(
             method=model.logits,
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        loss, measured = task_loss(logits, batch["label"])
+        loss, measured = task_loss(logits, transform_labels(keys_b, batch["label"]))
         return loss, (batch_stats, measured)
 
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)

@@ -11,6 +11,7 @@ from symskip_jax.transforms.corrupt import (
     mask_blocks,
 )
 from symskip_jax.transforms.geometry import center_crop, random_crop, random_flip
+from symskip_jax.transforms.labels import MaskTransform
 from symskip_jax.transforms.normalize import Normalization, measure_normalization
 from symskip_jax.transforms.pipeline import Augmentation, FinetuneTransform, PretrainTransform
 from symskip_jax.transforms.randomness import Purpose, image_keys, keys_for
@@ -20,6 +21,7 @@ __all__ = [
     "Augmentation",
     "Corruption",
     "FinetuneTransform",
+    "MaskTransform",
     "Normalization",
     "PretrainTransform",
     "Purpose",
