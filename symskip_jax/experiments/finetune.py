@@ -21,7 +21,7 @@ from symskip_jax.experiments.tasks import Task, make_task, require_labels
 from symskip_jax.models import Segmenter
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.mesh import data_mesh, replicated
+from symskip_jax.training.mesh import data_mesh, make_replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
 from symskip_jax.transforms import FinetuneTransform, Normalization
@@ -100,9 +100,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     def fresh_state() -> TrainState:
         shape = (*crop, channels)
-        state = jax.jit(
-            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
-        )()
+        state = make_replicated(lambda: init_state(model, optimizer, config.seed, shape), mesh)
         if start is None:
             return state
         return with_pretrained(state, start, recipe.init_parts.split("_"))

@@ -4,7 +4,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -22,7 +21,7 @@ from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
-from symskip_jax.training.mesh import data_mesh, replicated
+from symskip_jax.training.mesh import data_mesh, make_replicated
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
@@ -98,9 +97,9 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
         meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
-        fresh_state=lambda: jax.jit(
-            lambda: objective.fresh_state(config.seed, shape), out_shardings=replicated(mesh)
-        )(),
+        fresh_state=lambda: make_replicated(
+            lambda: objective.fresh_state(config.seed, shape), mesh
+        ),
         advance=lambda step: advance,
         evaluate=evaluate,
         schedule=schedule,
