@@ -100,7 +100,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     def fresh_state() -> TrainState:
         shape = (*crop, channels)
-        state = make_replicated(lambda: init_state(model, optimizer, config.seed, shape), mesh)
+        state = make_replicated(
+            lambda seed: init_state(model, optimizer, seed, shape), config.seed, mesh
+        )
         if start is None:
             return state
         return with_pretrained(state, start, recipe.init_parts.split("_"))

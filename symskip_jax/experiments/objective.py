@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import optax
+from jax import Array
 from ml_collections import ConfigDict
 
 from symskip_jax.config import base_config, flat
@@ -43,7 +44,7 @@ class Objective(NamedTuple):
 
     step: Callable[..., Any]
     optimizer: optax.GradientTransformationExtraArgs
-    fresh_state: Callable[[int, tuple[int, int, int]], TrainState]
+    fresh_state: Callable[[int | Array, tuple[int, int, int]], TrainState]
     skips: SkipSchedule
 
 
@@ -102,7 +103,7 @@ def make_objective(
     if recipe.adversarial_weight == 0:
         step = functools.partial(pretrain_step, **static)
 
-        def fresh_state(seed: int, image_shape: tuple[int, int, int]) -> TrainState:
+        def fresh_state(seed: int | Array, image_shape: tuple[int, int, int]) -> TrainState:
             return init_state(model, optimizer, seed, image_shape)
 
         return Objective(step, optimizer, fresh_state, skips)
@@ -115,7 +116,7 @@ def make_objective(
         **static,
     )
 
-    def fresh_pair(seed: int, image_shape: tuple[int, int, int]) -> TrainState:
+    def fresh_pair(seed: int | Array, image_shape: tuple[int, int, int]) -> TrainState:
         return init_context_encoder(model, discriminator, slowed, seed, image_shape)
 
     return Objective(step, slowed, fresh_pair, skips)

@@ -98,7 +98,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
         fresh_state=lambda: make_replicated(
-            lambda: objective.fresh_state(config.seed, shape), mesh
+            lambda seed: objective.fresh_state(seed, shape), config.seed, mesh
         ),
         advance=lambda step: advance,
         evaluate=evaluate,

@@ -120,7 +120,7 @@ def init_context_encoder(
     model: AutoEncoder,
     discriminator: Discriminator,
     optimizer: optax.GradientTransformation,
-    seed: int,
+    seed: int | Array,
     image_shape: tuple[int, int, int],
 ) -> TrainState:
     """Returns the state before the first step.

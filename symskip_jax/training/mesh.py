@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -46,11 +47,14 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
     )
 
 
-def make_replicated(make: Callable[[], TrainState], mesh: Mesh) -> TrainState:
-    """Computes a state, once, on every device of a mesh."""
+def make_replicated(make: Callable[[Any], TrainState], seed: int, mesh: Mesh) -> TrainState:
+    """Computes the state that `make` makes of a seed, on every device of a mesh.
+
+    The seed is an argument of the compiled program, so that one program serves all seeds.
+    """
     platform = mesh.devices.flat[0].platform
     options = options_to_run_once(platform)
-    return jax.jit(make, out_shardings=replicated(mesh), compiler_options=options)()
+    return jax.jit(make, out_shardings=replicated(mesh), compiler_options=options)(np.uint32(seed))
 
 
 def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:

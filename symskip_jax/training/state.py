@@ -42,7 +42,7 @@ class TrainState:
 def init_state(
     model: nn.Module,
     optimizer: optax.GradientTransformation,
-    seed: int,
+    seed: int | Array,
     image_shape: tuple[int, int, int],
 ) -> TrainState:
     """Returns the state before the first step.
@@ -50,7 +50,7 @@ def init_state(
     Args:
         model: an AutoEncoder or a Classifier.
         optimizer: of the steps to come.
-        seed: decides the parameters and every later draw.
+        seed: decides the parameters and every later draw; uint32 [] as an array.
         image_shape: (H, W, C) of the network's input.
     """
     init_key, run_key = jax.random.split(jax.random.key(seed))
