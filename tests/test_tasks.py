@@ -178,6 +178,18 @@ def test_masks_are_cut_as_their_images_are(devkit):
         assert agree[~is_void].mean() > 0.9 > (cut == 8).mean()
 
 
+def test_an_image_whose_mask_is_broken_is_left_out(tmp_path, caplog):
+    year = write_devkit(tmp_path, train=8, test=3)
+    broken = year / "SegmentationClass" / "000009.png"
+    broken.write_bytes(broken.read_bytes()[:-24])
+    skip = tiny_config(f"voc_segmentation:{year}", "--config.data.bad_image=skip")
+    examples = list(load_split(skip, "val").examples())
+    assert [image.shape[:2] for image, _ in examples] == [(14, 15), (16, 16)]
+    assert "000009.png" in caplog.text
+    fatal = load_split(tiny_config(f"voc_segmentation:{year}"), "val")
+    assert "000009.png" in user_error(lambda: list(fatal.examples()))
+
+
 def test_real_masks_are_read_with_their_whole_images(real_data):
     name = f"voc_segmentation:{real_data / 'VOCdevkit' / 'VOC2012'}"
     examples = list(load_split(tiny_config(name), "val").take(np.arange(12)).examples())
