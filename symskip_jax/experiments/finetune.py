@@ -17,9 +17,11 @@ from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import Input, load_train_and_test
-from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
+from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
+from symskip_jax.training.losses import classification_loss
 from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
@@ -60,9 +62,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     steps_per_epoch = setup.check_batches(recipe, "finetune", len(train))
     schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
-    optimizer = make_adam(recipe, schedule, steps_per_epoch, head_steps)
+    optimizer = make_optimizer(recipe, schedule, steps_per_epoch, head_steps)
     transform = FinetuneTransform(
-        setup.make_augmentation(config),
+        setup.make_finetune_augmentation(config, normalization),
         setup.make_corruption(config, normalization),
         recipe.corruption_probability,
     )
@@ -83,9 +85,12 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             optimizer=optimizer,
             transform=transform,
             normalization=normalization,
+            task_loss=functools.partial(
+                classification_loss, label_smoothing=recipe.label_smoothing
+            ),
             accumulate=recipe.accumulate,
         )
-        return trainer(bound)
+        return trainer(averaging(bound, recipe.ema_decay))
 
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
@@ -102,7 +107,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         state = jax.jit(
             lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
         )()
-        return state if start is None else with_encoder(state, start)
+        state = state if start is None else with_encoder(state, start)
+        return start_average(state, recipe.ema_decay)
 
     return run_training(
         workdir=workdir,
@@ -124,7 +130,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         plan=plan,
         fresh_state=fresh_state,
         advance=lambda step: head_alone if step < head_steps else all_layers,
-        evaluate=lambda state: measure(state.variables),
+        evaluate=lambda state: measure(averaged_variables(state)),
         schedule=schedule,
         best="accuracy",
         notes=[train.describe(), test.describe()],
@@ -183,20 +189,21 @@ def describe(spec: dict[str, Any], channels: int) -> str:
 
 
 def with_encoder(state: TrainState, start: Restored) -> TrainState:
-    """Returns a state whose encoder is the pre-trained one."""
+    """Returns a state whose encoder is the pre-trained one, averaged if that was asked for."""
+    trained = setup.variables_of(start)
 
-    def put(fresh: Any, trained: Any) -> Any:
+    def put(fresh: Any, learnt: Any) -> Any:
         return jax.tree.map(
-            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, trained
+            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, learnt
         )
 
     return dataclasses.replace(
         state,
         params={
             **state.params,
-            "encoder": put(state.params["encoder"], start.state["params"]["encoder"]),
+            "encoder": put(state.params["encoder"], trained["params"]["encoder"]),
         },
         batch_stats={
-            "encoder": put(state.batch_stats["encoder"], start.state["batch_stats"]["encoder"])
+            "encoder": put(state.batch_stats["encoder"], trained["batch_stats"]["encoder"])
         },
     )

@@ -17,9 +17,10 @@ from symskip_jax.evaluation.reconstruction import (
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
-from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
+from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import pretrain_step
@@ -53,7 +54,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     corruption = setup.make_corruption(config, normalization)
     model = setup.make_autoencoder(config, train.channels)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
-    optimizer = make_adam(config.pretrain, schedule, steps_per_epoch)
+    optimizer = make_optimizer(config.pretrain, schedule, steps_per_epoch)
     step = functools.partial(
         pretrain_step,
         model=model,
@@ -70,7 +71,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
-    )(step)
+    )(averaging(step, config.pretrain.ema_decay))
     crop = tuple(config.data.crop)
     measure = reconstruction_evaluator(
         model,
@@ -83,19 +84,24 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
 
     def evaluate(state: TrainState) -> dict[str, float]:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
-        write_sheet(path, model, state.variables, normalization, corruption, crop, shown)
-        return measure(state.variables)
+        variables = averaged_variables(state)
+        write_sheet(path, model, variables, normalization, corruption, crop, shown)
+        return measure(variables)
 
-    shape = (*crop, train.channels)
+    def fresh_state() -> TrainState:
+        shape = (*crop, train.channels)
+        state = jax.jit(
+            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
+        )()
+        return start_average(state, config.pretrain.ema_decay)
+
     return run_training(
         workdir=workdir,
         config=config,
         identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
         meta=pretrain_meta(model, normalization),
         plan=plan,
-        fresh_state=lambda: jax.jit(
-            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
-        )(),
+        fresh_state=fresh_state,
         advance=lambda step: advance,
         evaluate=evaluate,
         schedule=schedule,

@@ -3,7 +3,8 @@
 from symskip_jax.models.activations import activations
 from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder
 from symskip_jax.models.classifier import Classifier, Head
-from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3
+from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3, wide_resnet
+from symskip_jax.models.wide import WideAutoEncoder, WideClassifier
 
 __all__ = [
     "AutoEncoder",
@@ -13,8 +14,11 @@ __all__ = [
     "Head",
     "Layer",
     "Spec",
+    "WideAutoEncoder",
+    "WideClassifier",
     "activations",
     "network_1",
     "network_2",
     "network_3",
+    "wide_resnet",
 ]

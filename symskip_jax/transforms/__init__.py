@@ -9,6 +9,7 @@ from symskip_jax.transforms.geometry import center_crop, random_crop, random_fli
 from symskip_jax.transforms.normalize import Normalization, measure_normalization
 from symskip_jax.transforms.pipeline import Augmentation, FinetuneTransform, PretrainTransform
 from symskip_jax.transforms.randomness import Purpose, image_keys, keys_for
+from symskip_jax.transforms.strong import StrongAugmentation, jitter_colours, random_shift
 
 __all__ = [
     "Augmentation",
@@ -17,12 +18,15 @@ __all__ = [
     "Normalization",
     "PretrainTransform",
     "Purpose",
+    "StrongAugmentation",
     "center_crop",
     "gaussian_noise",
     "image_keys",
+    "jitter_colours",
     "keys_for",
     "mask_blocks",
     "measure_normalization",
     "random_crop",
     "random_flip",
+    "random_shift",
 ]
