@@ -11,6 +11,7 @@ from symskip_jax import models
 from symskip_jax.errors import UserError
 from symskip_jax.models import WideAutoEncoder, WideClassifier, wide_resnet
 
+TREES = ("params", "batch_stats")
 TINY = wide_resnet(16, 2).scaled(0.25)  # 4, then 8, 16 and 32 filters; two blocks in a group
 
 
@@ -90,10 +91,9 @@ def torch_encoder(variables, images):
     return bn_relu(x, 12).permute(0, 2, 3, 1).numpy()
 
 
-@pytest.mark.parametrize("size", [(13, 10)])
-def test_the_encoder_is_the_authors(size):
+def test_the_encoder_is_the_authors():
     model = WideClassifier(TINY, 5)
-    variables, images = filled(model), images_of(2, *size, 3)
+    variables, images = filled(model), images_of(2, 13, 10, 3)
     assert {k for k in variables["params"]["encoder"] if k.startswith("s")} == {
         "shortcut1",
         "shortcut5",
@@ -106,17 +106,17 @@ def test_the_encoder_is_the_authors(size):
     np.testing.assert_allclose(infer(model, variables, images), logits, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [(9, 6), (1, 5)])
-def test_the_mirror_gives_back_any_size_and_names_every_activation(size):
-    model = WideAutoEncoder(TINY, 3)
+@pytest.mark.parametrize(("spec", "size"), [(TINY, (9, 6)), (wide_resnet(10, 1), (1, 5))])
+def test_the_mirror_gives_back_any_size_and_names_every_activation(spec, size):
+    model = WideAutoEncoder(spec, 3)
     variables, images = filled(model), images_of(2, *size, 3)
     got = activations(model, variables, images)
-    sizes = TINY.sizes(*size)
+    sizes = spec.sizes(*size)
     expected = {"decoder.0.raw": (2, *size, 3)}
-    for i, layer in enumerate(TINY.layers):
+    for i, layer in enumerate(spec.layers):
         shape = (2, *sizes[i + 1], layer.width)
         expected |= {f"encoder.{i}.{kind}": shape for kind in ("raw", "relu")}
-        if i + 1 < len(TINY.layers):
+        if i + 1 < len(spec.layers):
             expected |= {f"decoder.{i + 1}.{kind}": shape for kind in ("raw", "relu")}
     assert {name: value.shape for name, value in got.items()} == expected
     output = infer(model, variables, images)
@@ -134,29 +134,27 @@ def silent(variables, *layers):
 
 
 @pytest.mark.parametrize("skip", ["symmetric", "none"])
-def test_skips_join_the_ends_of_blocks_to_the_encoder(skip):
-    images = images_of(2, 9, 6, 3)
+def test_the_end_of_a_block_adds_its_shortcut_and_its_skip(skip):
     model = WideAutoEncoder(TINY, 3, skip=skip)
-    # Of the first block of each group neither convolution nor shortcut gives anything.
-    ends = ("1", "5", "9")
-    variables = silent(filled(model), *ends, *(f"shortcut{i}" for i in ends))
-    got = activations(model, variables, images)
-    for i in ends:
-        bn = variables["params"]["decoder"][i]["bn"]
-        running = variables["batch_stats"]["decoder"][i]["bn"]
-        # What is left is the encoder's stream, of which the first layer's is its raw output.
-        joined = got["encoder.0.raw"] if i == "1" else None
-        if skip == "none":
-            joined = jnp.zeros(())
-        if joined is not None:
-            z = (joined - running["mean"]) / np.sqrt(running["var"] + 1e-5)
-            expected = np.maximum(z * bn["scale"] + bn["bias"], 0)
-            np.testing.assert_allclose(
-                got[f"decoder.{i}.relu"],
-                np.broadcast_to(expected, got[f"decoder.{i}.relu"].shape),
-                atol=1e-5,
-            )
-        assert (np.ptp(got[f"decoder.{i}.relu"], axis=(0, 1, 2)).max() > 0) == (skip != "none")
+    # The convolutions give nothing, nor do the shortcuts where sizes or widths change.
+    changing = ("1", "5", "9")
+    variables = silent(filled(model), "11", *changing, *(f"shortcut{i}" for i in changing))
+    got = activations(model, variables, images_of(2, 9, 6, 3))
+
+    def assert_made_of(layer, summed):
+        bn, running = (variables[tree]["decoder"][layer]["bn"] for tree in TREES)
+        z = (summed - running["mean"]) / np.sqrt(running["var"] + 1e-5)
+        relu = np.maximum(z * bn["scale"] + bn["bias"], 0)
+        np.testing.assert_allclose(got[f"decoder.{layer}.relu"], relu, atol=1e-5)
+
+    if skip == "symmetric":
+        assert_made_of("1", got["encoder.0.raw"])
+    else:
+        # The first block of the decoder has the shortcut of the features that it is given.
+        assert_made_of("11", got["encoder.12.relu"])
+    for layer in changing:
+        relu = got[f"decoder.{layer}.relu"]
+        assert (jnp.ptp(relu, axis=(0, 1, 2)).max() > 0) == (skip == "symmetric")
 
 
 def test_the_input_reaches_the_output_past_a_silent_decoder():

@@ -25,7 +25,6 @@ def test_a_shift_takes_every_place_equally_often_and_mirrors_what_comes_in():
     image = np.arange(35, dtype=np.float32).reshape(7, 5, 1)
     shifted = np.asarray(random_shift(keys_of(COUNT), np.tile(image, (COUNT, 1, 1, 1)), (1, 2)))
     windows = {
-        # Where scipy and numpy agree on "mirror", a pixel of the border is not seen twice.
         np.pad(image, ((1, 1), (2, 2), (0, 0)), "reflect")[top : top + 7, left : left + 5].tobytes()
         for top in range(3)
         for left in range(5)
