@@ -5,9 +5,9 @@ r"""CIFAR-100: Wide ResNet with symmetric skips, Adam against SGD (supplement C)
         --init runs/wide-adam
 
 and the same with `:sgd`, and each fine-tuning without --init. `adam` is the paper's recipe of
-CIFAR. `sgd` has momentum 0.9 and the same milestones; its fine-tuning is Wide ResNet's own recipe:
-from 0.1, weights decaying by 5e-4. In pre-training it starts from 0.01 and nothing decays: the
-paper finds that the weights of the reconstruction get small even with little of it
+CIFAR. `sgd` starts from 0.1 with momentum 0.9 and has the same milestones; in fine-tuning weights
+decay by 5e-4, which is Wide ResNet's own recipe. In pre-training nothing decays: the paper finds
+that the weights of the reconstruction get small even with little of it
 (--config.pretrain.weight_decay=5e-4 to see).
 
 Expected (supplement C): in pre-training Adam's PSNR is about 1.0 dB above SGD's; in fine-tuning
@@ -36,7 +36,6 @@ def get_config(arg: str = "") -> ConfigDict:
         for training in (config.pretrain, config.finetune):
             training.optimizer = "sgd"
             training.momentum = 0.9
-        config.pretrain.learning_rate = 1e-2
-        config.finetune.learning_rate = 0.1
+            training.learning_rate = 0.1
         config.finetune.weight_decay = 5e-4
     return config
