@@ -74,7 +74,7 @@ def base_config() -> ConfigDict:
     config.finetune.corruption_probability = 0.0  # share of training images corrupted
 
     config.finetune.label_smoothing = 0.0  # share of the target that all classes have alike
-    config.finetune.augmentation = "none"  # strong: more than crops and flips
+    config.finetune.augmentation = "none"  # strong: shifts, colours and an erased block too
     config.finetune.init_parts = "encoder"  # of --init; for masks also: encoder_decoder
 
     config.evaluation = ConfigDict()
@@ -97,11 +97,13 @@ def _training(
     training.epochs = epochs  # passes over the training images
     training.optimizer = "adam"  # adam, adamw, or sgd with momentum
     training.learning_rate = learning_rate  # at first
-    training.momentum = 0.9  # of sgd
-    training.weight_decay = 0.0  # of adamw, apart from the gradient; of sgd, in it
-    training.warmup_epochs = 0.0  # in which the rate rises from 0
-    training.schedule = "milestones"  # or cosine: down to 0 at the end
-    training.ema_decay = 0.0  # a step, of the averaged weights that are measured; 0 for none
+    training.momentum = 0.9  # of sgd alone
+    training.weight_decay = (
+        0.0  # of adamw, apart from the gradient, of kernels; of sgd, in it, of all
+    )
+    training.warmup_epochs = 0.0  # first ones, in which the rate rises from 0
+    training.schedule = "milestones"  # or cosine: to 0 at the end, milestones aside
+    training.ema_decay = 0.0  # a step, of an average of the weights to measure; 0: none
     training.milestones = milestones  # epochs at which the rate is multiplied ...
     training.milestone_factor = factor  # ... by this
     training.plateau_patience = 0  # epochs without a lower loss before ...; 0 for never

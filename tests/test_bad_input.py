@@ -125,6 +125,13 @@ def test_the_command_itself(refused, arguments, parts):
         (["--config.pretrain.batch_size=12"], ["pretrain.batch_size", "12", "8 devices"]),
         (["--config.pretrain.accumulate=2"], ["accumulate=2", "pretrain.batch_size", "16"]),
         (["--config.data.train_split=valid"], ["valid"]),
+        (["--config.pretrain.weight_decay=0.1"], ["pretrain.weight_decay=0.1", "adamw", "sgd"]),
+        (["--config.finetune.warmup_epochs=8"], ["finetune.warmup_epochs=8", "finetune.epochs=8"]),
+        (["--config.model.name=wide_resnet", "--config.model.depth=27"], ["depth=27", "16, 22"]),
+        (
+            ["--config.model.name=wide_resnet", "--config.model.skip_gate=learned"],
+            ["model.skip_gate='learned'", "wide_resnet", "'none' alone"],
+        ),
     ],
 )
 def test_the_configuration(refused, workdir, data, arguments, parts):

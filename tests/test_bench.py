@@ -157,6 +157,8 @@ def test_an_epoch_is_timed_beside_its_steps(tmp_path: Path):
         (("step", "--image_size", "6", "9"), "does not fit --image_size 6 9; choose at least 7 7"),
         (("step", "--images=3"), "--images 3 is less than config key pretrain.batch_size=4"),
         (("step", "--config.pretrain.accumulate=2"), "pretrain.accumulate=2 cannot be compared"),
+        (("step", "--config.pretrain.optimizer=sgd"), "optimizer=sgd cannot be compared"),
+        (("step", "--config.model.name=wide_resnet"), "model.name=wide_resnet cannot be compared"),
         (("train", "--config.model.n=0"), "config key model.n=0 must be at least 1"),
     ],
 )

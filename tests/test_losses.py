@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 from torch_reference import torch
 
-from symskip_jax.training.losses import multi_label_loss, segmentation_loss
+from symskip_jax.training.losses import (
+    classification_loss,
+    multi_label_loss,
+    segmentation_loss,
+)
 
 
 def test_several_classes_have_torchs_binary_cross_entropy_without_the_difficult_ones():
@@ -39,3 +43,17 @@ def test_masks_have_torchs_cross_entropy_without_void():
     counted = masks != 255
     right = (logits.argmax(-1) == masks)[counted]
     assert float(measured["pixel_accuracy"]) == pytest.approx(right.mean())
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.6])
+def test_label_smoothing_is_torchs(smoothing):
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 3, (32, 7)).astype(np.float32)
+    labels = random.integers(0, 7, 32).astype(np.int32)
+    loss, measured = classification_loss(logits, labels, smoothing)
+    expected = torch.nn.functional.cross_entropy(
+        torch.tensor(logits), torch.tensor(labels).long(), label_smoothing=smoothing
+    )
+    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
+    assert measured["loss"] == loss
+    np.testing.assert_allclose(measured["accuracy"], (logits.argmax(-1) == labels).mean())

@@ -11,12 +11,14 @@ from symskip_jax.transforms import (
     FinetuneTransform,
     PretrainTransform,
     Purpose,
+    StrongAugmentation,
     gaussian_noise,
     image_keys,
     keys_for,
     mask_blocks,
     random_crop,
     random_flip,
+    random_shift,
 )
 
 NOISE = Corruption("gaussian", sigma=20.0)
@@ -26,8 +28,10 @@ TRANSFORMS = {
     "mask_blocks": lambda keys, images: mask_blocks(keys, images, 2, (3, 2), (0.0,)),
     "random_crop": lambda keys, images: random_crop(keys, images, (7, 6)),
     "random_flip": random_flip,
+    "random_shift": lambda keys, images: random_shift(keys, images, (3, 2)),
     "pretrain": lambda *batch: jnp.stack(PretrainTransform(AUGMENTATION, NOISE)(*batch), axis=1),
     "finetune": FinetuneTransform(AUGMENTATION, NOISE, corruption_probability=0.5),
+    "strong": StrongAugmentation(AUGMENTATION, (0.0,), shift=0.4),
 }
 every_transform = pytest.mark.parametrize(
     "transform", [pytest.param(jax.jit(t), id=name) for name, t in TRANSFORMS.items()]
@@ -104,6 +108,9 @@ def test_numbers_of_the_purposes_stay():
         "CORRUPTION": 2,
         "CORRUPT_OR_NOT": 3,
         "DROPOUT": 4,
+        "SHIFT": 10,
+        "COLOURS": 11,
+        "ERASURE": 12,
     }
 
 

@@ -14,7 +14,7 @@ from symskip_jax.bench.jax_tools import device_facts, device_peak_bytes, norm_of
 from symskip_jax.bench.problem import Problem
 from symskip_jax.config import config_from_flat
 from symskip_jax.experiments import setup
-from symskip_jax.experiments.running import make_adam, make_schedule
+from symskip_jax.experiments.running import make_optimizer, make_schedule
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.mesh import Step, data_mesh, jit_step, replicated
 from symskip_jax.training.state import TrainState, new_state
@@ -39,7 +39,7 @@ class Ours:
             setup.make_augmentation(config), setup.make_corruption(config, self._normalization)
         )
         schedule = make_schedule(config.pretrain, self._steps_per_epoch)
-        self._optimizer = make_adam(config.pretrain, schedule, self._steps_per_epoch)
+        self._optimizer = make_optimizer(config.pretrain, schedule, self._steps_per_epoch)
         self._step = functools.partial(
             pretrain_step,
             model=setup.make_autoencoder(config, problem.images.shape[-1]),

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from symskip_jax.bench.problem import Problem
-from symskip_jax.config import flat
+from symskip_jax.config import flat, flat_items
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
@@ -19,6 +19,13 @@ CHANNELS = 3
 LEAST_IMAGES = 2048
 MARGIN = 3  # pixels that images are larger than the crop: 32 for the paper's 29
 CHECK_SIGMA = 30.0  # 0-255
+
+_OF_THE_PEERS = {
+    "pretrain.optimizer": "adam",
+    "pretrain.warmup_epochs": 0,
+    "pretrain.schedule": "milestones",
+    "pretrain.ema_decay": 0,
+}
 
 
 def pose(
@@ -59,6 +66,17 @@ def pose(
         raise UserError(
             f"config key pretrain.accumulate={config.pretrain.accumulate} cannot be compared: the "
             "peers take whole batches; set it to 1"
+        )
+    fields = dict(flat_items(config))
+    for key, value in _OF_THE_PEERS.items():
+        if fields[key] != value:
+            raise UserError(
+                f"config key {key}={fields[key]} cannot be compared: the peers have {value}"
+            )
+    if config.model.name == "wide_resnet":
+        raise UserError(
+            "config key model.name=wide_resnet cannot be compared: the peers are chains of layers "
+            "without shortcuts; choose network_1, _2 or _3"
         )
     random = np.random.default_rng(config.seed)
     images = random.integers(0, 256, (count, height, width, CHANNELS), np.uint8)

@@ -24,6 +24,40 @@ def check_config(config: ConfigDict) -> None:
     for key, value in flat_items(config):
         if key in _RULES and not _RULES[key].holds(value):
             raise UserError(f"config key {key}={value!r} must be {_RULES[key].words}")
+    for section in ("pretrain", "finetune"):
+        _check_recipe(section, config[section])
+    if config.model.name == "wide_resnet":
+        _check_wide_resnet(config)
+
+
+def _check_recipe(section: str, recipe: ConfigDict) -> None:
+    if recipe.optimizer == "adam" and recipe.weight_decay > 0:
+        raise UserError(
+            f"config key {section}.weight_decay={recipe.weight_decay} is of adamw and sgd, and "
+            f"{section}.optimizer is adam; choose one of those, or weight_decay=0"
+        )
+    if recipe.warmup_epochs >= recipe.epochs:
+        raise UserError(
+            f"config key {section}.warmup_epochs={recipe.warmup_epochs} must be below "
+            f"{section}.epochs={recipe.epochs}, the epochs in all"
+        )
+
+
+def _check_wide_resnet(config: ConfigDict) -> None:
+    only = {
+        "model.skip_placement": "before",
+        "model.skip_gate": "none",
+        "model.bottleneck": "none",
+        "pretrain.skip_drop": 0.0,
+        "pretrain.skip_fade": (),
+    }
+    fields = dict(flat_items(config))
+    for key, value in only.items():
+        if fields[key] != value:
+            raise UserError(
+                f"config key {key}={fields[key]!r} is not for model.name=wide_resnet, which takes "
+                f"{value!r} alone"
+            )
 
 
 def _one_of(*choices: str) -> _Rule:

@@ -16,9 +16,10 @@ from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import Input, load_train_and_test
-from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.experiments.tasks import Task, make_task, require_labels
 from symskip_jax.models import Segmenter
+from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.mesh import data_mesh, make_replicated
@@ -64,9 +65,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     steps_per_epoch = setup.check_batches(recipe, "finetune", len(train))
     schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
-    optimizer = make_adam(recipe, schedule, steps_per_epoch, head_steps)
+    optimizer = make_optimizer(recipe, schedule, steps_per_epoch, head_steps)
     transform = FinetuneTransform(
-        setup.make_augmentation(config),
+        setup.make_finetune_augmentation(config, normalization),
         setup.make_corruption(config, normalization),
         recipe.corruption_probability,
     )
@@ -91,7 +92,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             transform_labels=task.transform_labels,
             accumulate=recipe.accumulate,
         )
-        return trainer(bound)
+        return trainer(averaging(bound, recipe.ema_decay))
 
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
@@ -103,9 +104,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         state = make_replicated(
             lambda seed: init_state(model, optimizer, seed, shape), config.seed, mesh
         )
-        if start is None:
-            return state
-        return with_pretrained(state, start, recipe.init_parts.split("_"))
+        if start is not None:
+            state = with_pretrained(state, start, recipe.init_parts.split("_"))
+        return start_average(state, recipe.ema_decay)
 
     return run_training(
         workdir=workdir,
@@ -129,7 +130,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         plan=plan,
         fresh_state=fresh_state,
         advance=lambda step: head_alone if step < head_steps else all_layers,
-        evaluate=lambda state: measure(state.variables),
+        evaluate=lambda state: measure(averaged_variables(state)),
         schedule=schedule,
         best=task.best,
         notes=[train.describe(), test.describe()],
@@ -181,11 +182,15 @@ def describe(spec: dict[str, Any], channels: int) -> str:
 
 
 def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) -> TrainState:
-    """Returns a state with the pre-trained layers that both networks have in some parts."""
+    """Returns a state with the pre-trained layers that both networks have in some parts.
 
-    def put(fresh: Any, trained: Any) -> Any:
+    The averaged ones if that was asked for.
+    """
+    trained = setup.variables_of(start)
+
+    def put(fresh: Any, learnt: Any) -> Any:
         return jax.tree.map(
-            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, trained
+            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, learnt
         )
 
     def merged(ours: Any, theirs: Any) -> Any:
@@ -199,6 +204,6 @@ def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) ->
 
     return dataclasses.replace(
         state,
-        params=merged(state.params, start.state["params"]),
-        batch_stats=merged(state.batch_stats, start.state["batch_stats"]),
+        params=merged(state.params, trained["params"]),
+        batch_stats=merged(state.batch_stats, trained["batch_stats"]),
     )

@@ -18,9 +18,10 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
 from symskip_jax.experiments.objective import check_objective, make_objective
-from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
+from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.mesh import data_mesh, make_replicated
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
@@ -55,7 +56,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     corruption = setup.make_corruption(config, normalization)
     model = setup.make_autoencoder(config, train.channels)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
-    optimizer = make_adam(config.pretrain, schedule, steps_per_epoch)
+    optimizer = make_optimizer(config.pretrain, schedule, steps_per_epoch)
     objective = make_objective(config, model, optimizer, steps_per_epoch)
     step = functools.partial(
         objective.step,
@@ -73,7 +74,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
-    )(step)
+    )(averaging(step, config.pretrain.ema_decay))
     crop = tuple(config.data.crop)
     measure = reconstruction_evaluator(
         model,
@@ -87,19 +88,22 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     def evaluate(state: TrainState) -> dict[str, float]:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
         strength = objective.skips.strength(state.step)
-        write_sheet(path, model, state.variables, normalization, corruption, crop, shown, strength)
-        return measure(state.variables, strength)
+        variables = averaged_variables(state)
+        write_sheet(path, model, variables, normalization, corruption, crop, shown, strength)
+        return measure(variables, strength)
 
-    shape = (*crop, train.channels)
+    def fresh_state() -> TrainState:
+        shape = (*crop, train.channels)
+        state = make_replicated(lambda seed: objective.fresh_state(seed, shape), config.seed, mesh)
+        return start_average(state, config.pretrain.ema_decay)
+
     return run_training(
         workdir=workdir,
         config=config,
         identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
         meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
-        fresh_state=lambda: make_replicated(
-            lambda seed: objective.fresh_state(seed, shape), config.seed, mesh
-        ),
+        fresh_state=fresh_state,
         advance=lambda step: advance,
         evaluate=evaluate,
         schedule=schedule,

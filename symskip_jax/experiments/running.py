@@ -11,11 +11,12 @@ import optax
 from ml_collections import ConfigDict
 
 from symskip_jax.config import flat
+from symskip_jax.training import schedules
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.logs import RunLog
 from symskip_jax.training.loop import Plan, StopRequests, fit
-from symskip_jax.training.schedules import make_optimizer, milestone_schedule, plateau_scale
+from symskip_jax.training.schedules import plateau_scale
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.workdir import claim_workdir
 
@@ -34,24 +35,38 @@ def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) ->
 
 
 def make_schedule(training: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns the milestone schedule of a section."""
-    return milestone_schedule(
+    """Returns the learning rates of a section."""
+    warmup_steps = round(training.warmup_epochs * steps_per_epoch)
+    if training.schedule == "cosine":
+        total_steps = training.epochs * steps_per_epoch
+        return schedules.cosine_schedule(training.learning_rate, warmup_steps, total_steps)
+    milestones = schedules.milestone_schedule(
         training.learning_rate, training.milestones, training.milestone_factor, steps_per_epoch
     )
+    return schedules.warmed_up(milestones, warmup_steps)
 
 
-def make_adam(
+def make_optimizer(
     training: ConfigDict, schedule: optax.Schedule, steps_per_epoch: int, frozen_steps: int = 0
 ) -> optax.GradientTransformationExtraArgs:
     """Returns the optimiser of a section, the encoder frozen for the first so many steps."""
-    return make_optimizer(
+    return schedules.make_optimizer(
         schedule,
+        rule=_make_rule(training),
         plateau_patience=training.plateau_patience,
         plateau_factor=training.plateau_factor,
         steps_per_epoch=steps_per_epoch,
         frozen=("encoder",),
         frozen_steps=frozen_steps,
     )
+
+
+def _make_rule(training: ConfigDict) -> optax.GradientTransformation:
+    if training.optimizer == "adamw":
+        return schedules.adamw(training.weight_decay)
+    if training.optimizer == "sgd":
+        return schedules.sgd(training.momentum, training.weight_decay)
+    return schedules.ADAM
 
 
 def versions() -> dict[str, str]:

@@ -12,23 +12,29 @@ from symskip_jax.models import (
     Classifier,
     Segmenter,
     Spec,
+    WideAutoEncoder,
+    WideClassifier,
     network_1,
     network_2,
     network_3,
+    wide_resnet,
 )
+from symskip_jax.training.averaging import averaged_variables
 from symskip_jax.training.checkpoints import Restored
-from symskip_jax.transforms import Augmentation, Corruption, Normalization
+from symskip_jax.transforms import Augmentation, Corruption, Normalization, StrongAugmentation
 
 
 def make_spec(config: ConfigDict) -> Spec:
     """Returns the network of `config.model`.
 
     Raises:
-        UserError: blocks without a layer, or a width that leaves no filters.
+        UserError: numbers that make no such network, or a width that leaves no filters.
     """
     model = config.model
     if model.name == "network_1":
         spec = network_1(tuple(model.blocks), model.n)
+    elif model.name == "wide_resnet":
+        spec = wide_resnet(model.depth, model.widen)
     else:
         spec = network_2() if model.name == "network_2" else network_3()
     return spec.scaled(model.width_multiplier)
@@ -37,7 +43,8 @@ def make_spec(config: ConfigDict) -> Spec:
 def make_autoencoder(config: ConfigDict, channels: int) -> AutoEncoder:
     """Returns the auto-encoder of `config.model` for images of so many channels."""
     model = config.model
-    return AutoEncoder(
+    kind = WideAutoEncoder if model.name == "wide_resnet" else AutoEncoder
+    return kind(
         make_spec(config),
         channels,
         model.skip,
@@ -59,9 +66,8 @@ def autoencoder_facts(config: ConfigDict) -> dict[str, str]:
 def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
     """Returns the classifier of `config.model`."""
     model = config.model
-    return Classifier(
-        make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype)
-    )
+    kind = WideClassifier if model.name == "wide_resnet" else Classifier
+    return kind(make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype))
 
 
 def make_segmenter(config: ConfigDict, num_classes: int) -> Segmenter:
@@ -91,6 +97,16 @@ def make_segmenter(config: ConfigDict, num_classes: int) -> Segmenter:
 def make_augmentation(config: ConfigDict) -> Augmentation:
     """Returns the crop and flip of `config.data`."""
     return Augmentation(tuple(config.data.crop), config.data.flip)
+
+
+def make_finetune_augmentation(
+    config: ConfigDict, normalization: Normalization
+) -> Augmentation | StrongAugmentation:
+    """Returns the crop and flip of `config.data`, and more if `config.finetune` asks for it."""
+    augmentation = make_augmentation(config)
+    if config.finetune.augmentation == "none":
+        return augmentation
+    return StrongAugmentation(augmentation, normalization.mean)
 
 
 def make_corruption(config: ConfigDict, normalization: Normalization) -> Corruption:
@@ -145,5 +161,5 @@ def spec_facts(spec: Spec) -> dict[str, Any]:
 
 
 def variables_of(restored: Restored) -> dict[str, Any]:
-    """Returns the variables to apply a module to, out of a checkpoint."""
-    return {name: restored.state[name] for name in ("params", "batch_stats")}
+    """Returns the variables to apply a module to, out of a checkpoint: averaged if asked for."""
+    return averaged_variables(restored.state)

@@ -1,6 +1,7 @@
 """What fine-tuning learns, by the kind of the labels: network, loss and figures of each task."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -90,7 +91,9 @@ def _classification(config: ConfigDict, class_names: tuple[str, ...]) -> Task:
         name="classification",
         class_names=class_names,
         model=model,
-        loss=classification_loss,
+        loss=functools.partial(
+            classification_loss, label_smoothing=config.finetune.label_smoothing
+        ),
         transform_labels=keep_labels,
         best="accuracy",
         evaluator=lambda normalization, data: classification_evaluator(

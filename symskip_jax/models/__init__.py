@@ -5,7 +5,8 @@ from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder, count_
 from symskip_jax.models.classifier import Classifier, Head
 from symskip_jax.models.context_encoder import Discriminator, discriminator_layers
 from symskip_jax.models.segmenter import Segmenter, apply_padded
-from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3
+from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3, wide_resnet
+from symskip_jax.models.wide import WideAutoEncoder, WideClassifier
 
 __all__ = [
     "AutoEncoder",
@@ -17,6 +18,8 @@ __all__ = [
     "Layer",
     "Segmenter",
     "Spec",
+    "WideAutoEncoder",
+    "WideClassifier",
     "activations",
     "count_inner_skips",
     "discriminator_layers",
@@ -24,4 +27,5 @@ __all__ = [
     "network_1",
     "network_2",
     "network_3",
+    "wide_resnet",
 ]

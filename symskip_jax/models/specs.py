@@ -105,3 +105,23 @@ def network_3() -> Spec:
         *(Layer(3, 1, 512), Layer(3, 1, 512), Layer(3, 2, 512)),
     )
     return Spec("network_3", layers, "fully_connected", hidden=(4096, 4096))
+
+
+def wide_resnet(depth: int = 28, widen: int = 10) -> Spec:
+    """Wide ResNet (Zagoruyko and Komodakis) for images of about 32 pixels (supplement C).
+
+    The table has the 3x3 convolutions: the first alone, then those of the residual blocks two by
+    two. Three groups of (depth - 4) / 6 blocks have 16, 32 and 64 filters times `widen`; the second
+    and the third begin with stride 2.
+    """
+    if depth < 10 or depth % 6 != 4 or widen < 1:
+        raise UserError(
+            f"model.depth={depth} and model.widen={widen} make no wide_resnet; depth is 10, 16, "
+            "22 or more by sixes, widen at least 1"
+        )
+    layers = [Layer(3, 1, 16)]
+    for group in range(3):
+        layer = Layer(3, 1, 16 * widen * 2**group)
+        first = layer._replace(stride=1 if group == 0 else 2)
+        layers += [first, layer] + [layer] * (2 * ((depth - 4) // 6 - 1))
+    return Spec("wide_resnet", tuple(layers), "pool_linear")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
@@ -15,17 +16,25 @@ Metrics = dict[str, Array]
 TaskLoss = Callable[[Any, Any], tuple[Array, Metrics]]
 
 
-def classification_loss(logits: Array, labels: Array) -> tuple[Array, Metrics]:
+def classification_loss(
+    logits: Array, labels: Array, label_smoothing: float = 0.0
+) -> tuple[Array, Metrics]:
     """One class an image.
 
     Args:
         logits: [B, number of classes] float32.
         labels: [B] int32.
+        label_smoothing: share of the target that all classes have alike; the label has the rest.
 
     Returns:
-        The mean cross-entropy (nats); it as `loss`, and `accuracy` (0 to 1).
+        The mean cross-entropy (nats) with the targets; it as `loss`, and `accuracy` (0 to 1).
     """
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+    if label_smoothing == 0:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    else:
+        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
+        losses = optax.softmax_cross_entropy(logits, targets)
+    loss = losses.mean()
     return loss, {"loss": loss, "accuracy": metrics.accuracy(logits, labels).mean()}
 
 

@@ -1,10 +1,14 @@
-"""Adam with the learning rates of section 4 and supplement B."""
+"""Optimisers and their learning rates: those of section 4 and supplements B and C, and others."""
 
 from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
+from jax import Array
+
+ADAM = optax.scale_by_adam()
 
 
 def milestone_schedule(
@@ -18,19 +22,53 @@ def milestone_schedule(
     return optax.piecewise_constant_schedule(learning_rate, boundaries)
 
 
+def warmed_up(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
+    """Multiplies the rates of the first steps by 0, 1 / warmup_steps, 2 / warmup_steps ..."""
+    if warmup_steps == 0:
+        return schedule
+
+    def warming(step: Any) -> Array:
+        return schedule(step) * jnp.minimum(1.0, step / warmup_steps)
+
+    return warming
+
+
+def cosine_schedule(learning_rate: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
+    """Rises from 0 in a line, and falls to 0 at `total_steps` as half a cosine wave."""
+    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, total_steps)
+
+
+def adamw(weight_decay: float) -> optax.GradientTransformation:
+    """Returns Adam whose decay of the kernels is apart from the gradient and its moments.
+
+    Biases and BatchNorm's parameters do not decay.
+    """
+    return optax.chain(ADAM, optax.add_decayed_weights(weight_decay, mask=_is_kernel))
+
+
+def sgd(momentum: float, weight_decay: float) -> optax.GradientTransformation:
+    """Returns gradient descent with momentum (supplement C).
+
+    `weight_decay` times each parameter, BatchNorm's too, is part of its gradient, as in ResNets.
+    """
+    return optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum))
+
+
 def make_optimizer(
     schedule: optax.Schedule,
     *,
+    rule: optax.GradientTransformation = ADAM,
     plateau_patience: int = 0,
     plateau_factor: float = 0.1,
     steps_per_epoch: int = 1,
     frozen: Sequence[str] = (),
     frozen_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Returns Adam under a schedule; its `update` takes the loss as `value`.
+    """Returns an optimiser under a schedule; its `update` takes the loss as `value`.
 
     Args:
         schedule: learning rate of each step.
+        rule: from gradients to what the rate is multiplied with: `ADAM`, `adamw` or `sgd`.
         plateau_patience: multiply the rate by `plateau_factor` when the mean loss of an epoch has
             not dropped for this many epochs (section 4); 0 for never.
         plateau_factor: see above.
@@ -39,14 +77,13 @@ def make_optimizer(
             steps. Their moments start when they thaw.
         frozen_steps: see above.
     """
-    adam = optax.scale_by_adam()
     if frozen_steps > 0:
-        thawing = optax.conditionally_mask(adam, lambda step, **_: step >= frozen_steps)
-        adam = optax.partition(
-            {"free": adam, "frozen": thawing},
+        thawing = optax.conditionally_mask(rule, lambda step, **_: step >= frozen_steps)
+        rule = optax.partition(
+            {"free": rule, "frozen": thawing},
             lambda params: {name: "frozen" if name in frozen else "free" for name in params},
         )
-    parts = [adam, optax.scale_by_learning_rate(schedule)]
+    parts = [rule, optax.scale_by_learning_rate(schedule)]
     if plateau_patience > 0:
         plateau = optax.contrib.reduce_on_plateau(
             factor=plateau_factor,
@@ -62,3 +99,7 @@ def plateau_scale(opt_state: Any) -> float:
     kind = optax.contrib.ReduceLROnPlateauState
     nodes = jax.tree.leaves(opt_state, is_leaf=lambda node: isinstance(node, kind))
     return next((float(node.scale) for node in nodes if isinstance(node, kind)), 1.0)
+
+
+def _is_kernel(params: Any) -> Any:
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)

@@ -15,6 +15,7 @@ from symskip_jax.transforms.labels import MaskTransform
 from symskip_jax.transforms.normalize import Normalization, measure_normalization
 from symskip_jax.transforms.pipeline import Augmentation, FinetuneTransform, PretrainTransform
 from symskip_jax.transforms.randomness import Purpose, image_keys, keys_for
+from symskip_jax.transforms.strong import StrongAugmentation, jitter_colours, random_shift
 
 __all__ = [
     "MASKING_KINDS",
@@ -25,12 +26,15 @@ __all__ = [
     "Normalization",
     "PretrainTransform",
     "Purpose",
+    "StrongAugmentation",
     "center_crop",
     "gaussian_noise",
     "image_keys",
+    "jitter_colours",
     "keys_for",
     "mask_blocks",
     "measure_normalization",
     "random_crop",
     "random_flip",
+    "random_shift",
 ]

@@ -1,6 +1,7 @@
 """What happens to a batch of uint8 images between storage and the network."""
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +50,15 @@ class PretrainTransform:
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneTransform:
-    """uint8 images -> inputs, float32, 0-255, corrupted with a probability (supplement B)."""
+    """uint8 images -> inputs, float32, 0-255, corrupted with a probability (supplement B).
 
-    augmentation: Augmentation
+    Attributes:
+        augmentation: an `Augmentation` or a `StrongAugmentation`.
+        corruption: of an image that is chosen.
+        corruption_probability: that one is.
+    """
+
+    augmentation: Callable[[Array, Array], Array]
     corruption: Corruption
     corruption_probability: float
 

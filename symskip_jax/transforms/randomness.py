@@ -14,6 +14,9 @@ class Purpose(enum.IntEnum):
     CORRUPTION = 2
     CORRUPT_OR_NOT = 3
     DROPOUT = 4
+    SHIFT = 10
+    COLOURS = 11
+    ERASURE = 12
     SKIP_DROP = 20
 
 
