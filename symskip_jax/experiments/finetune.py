@@ -197,6 +197,8 @@ def with_encoder(state: TrainState, start: Restored) -> TrainState:
             "encoder": put(state.params["encoder"], start.state["params"]["encoder"]),
         },
         batch_stats={
-            "encoder": put(state.batch_stats["encoder"], start.state["batch_stats"]["encoder"])
+            # None in a network without BatchNorm.
+            name: put(fresh, start.state["batch_stats"][name])
+            for name, fresh in state.batch_stats.items()
         },
     )

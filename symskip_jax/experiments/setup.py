@@ -7,7 +7,15 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from symskip_jax.errors import UserError
-from symskip_jax.models import AutoEncoder, Classifier, Spec, network_1, network_2, network_3
+from symskip_jax.models import (
+    AutoEncoder,
+    Classifier,
+    Spec,
+    network_1,
+    network_2,
+    network_3,
+    red_net,
+)
 from symskip_jax.training.checkpoints import Restored
 from symskip_jax.transforms import Augmentation, Corruption, Normalization
 
@@ -16,11 +24,14 @@ def make_spec(config: ConfigDict) -> Spec:
     """Returns the network of `config.model`.
 
     Raises:
-        UserError: blocks without a layer, or a width that leaves no filters.
+        UserError: blocks without a layer, another depth than there is, or a width that leaves no
+            filters.
     """
     model = config.model
     if model.name == "network_1":
         spec = network_1(tuple(model.blocks), model.n)
+    elif model.name == "red_net":
+        spec = red_net(model.depth)
     else:
         spec = network_2() if model.name == "network_2" else network_3()
     return spec.scaled(model.width_multiplier)
@@ -92,4 +103,6 @@ def spec_facts(spec: Spec) -> dict[str, Any]:
 
 def variables_of(restored: Restored) -> dict[str, Any]:
     """Returns the variables to apply a module to, out of a checkpoint."""
-    return {name: restored.state[name] for name in ("params", "batch_stats")}
+    # A network without BatchNorm has no statistics.
+    state = restored.state
+    return {"params": state["params"], "batch_stats": state.get("batch_stats") or {}}

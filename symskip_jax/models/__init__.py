@@ -3,7 +3,7 @@
 from symskip_jax.models.activations import activations
 from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder
 from symskip_jax.models.classifier import Classifier, Head
-from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3
+from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3, red_net
 
 __all__ = [
     "AutoEncoder",
@@ -17,4 +17,5 @@ __all__ = [
     "network_1",
     "network_2",
     "network_3",
+    "red_net",
 ]

@@ -23,42 +23,63 @@ def skip_source(decoder_layer: int) -> int | None:
 
 
 class ConvBlock(nn.Module):
-    """Convolution, BatchNorm, ReLU. Returns the activation and the raw convolution output."""
+    """Convolution, BatchNorm, ReLU. Returns the activation and the raw convolution output.
+
+    Without `batch_norm` the convolution has a bias instead.
+    """
 
     layer: Layer
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, x_bhwc: Array, *, train: bool) -> tuple[Array, Array]:
         kernel, stride, width = self.layer
-        raw = Conv(width, kernel, stride, self.initializer, self.dtype, name="conv")(x_bhwc)
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train))
+        bias = not self.batch_norm
+        raw = Conv(width, kernel, stride, self.initializer, self.dtype, bias, name="conv")(x_bhwc)
+        y = raw
+        if self.batch_norm:
+            y = batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train)
+        y = nn.relu(y)
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y, raw
 
 
 class DeconvBlock(nn.Module):
-    """Deconvolution, plus a raw output of the encoder where a skip ends, BatchNorm, ReLU."""
+    """Deconvolution, plus a raw output of the encoder where a skip ends, BatchNorm, ReLU.
+
+    Without `batch_norm` the deconvolution has a bias instead.
+    """
 
     layer: Layer
     features: int
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(
         self, x_bhwc: Array, skip_bhwc: Array | None, out_size: tuple[int, int], *, train: bool
     ) -> Array:
         kernel, stride, _ = self.layer
-        raw = Deconv(self.features, kernel, stride, self.initializer, self.dtype, name="deconv")(
-            x_bhwc, out_size
+        deconv = Deconv(
+            self.features,
+            kernel,
+            stride,
+            self.initializer,
+            self.dtype,
+            use_bias=not self.batch_norm,
+            name="deconv",
         )
-        summed = raw if skip_bhwc is None else raw + skip_bhwc
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(summed, use_running_average=not train))
+        raw = deconv(x_bhwc, out_size)
+        y = raw if skip_bhwc is None else raw + skip_bhwc
+        if self.batch_norm:
+            y = batch_norm(self.dtype, self.axis_name)(y, use_running_average=not train)
+        y = nn.relu(y)
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y
@@ -105,7 +126,14 @@ class Encoder(nn.Module):
     def __call__(self, images_bhwc: Array, *, train: bool) -> tuple[Array, list[Array]]:
         x, raws = images_bhwc, []
         for i, layer in enumerate(self.spec.layers):
-            block = ConvBlock(layer, self.initializer, self.dtype, self.axis_name, name=str(i))
+            block = ConvBlock(
+                layer,
+                self.initializer,
+                self.dtype,
+                self.axis_name,
+                self.spec.batch_norm,
+                name=str(i),
+            )
             x, raw = block(x, train=train)
             raws.append(raw)
         return x, raws
@@ -144,6 +172,7 @@ class Decoder(nn.Module):
                 self.initializer,
                 self.dtype,
                 self.axis_name,
+                self.spec.batch_norm,
                 name=str(i),
             )
             x = block(x, None if source is None else encoder_raws[source], sizes[i], train=train)
