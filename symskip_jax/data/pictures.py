@@ -52,9 +52,9 @@ def result_paths(pictures: Sequence[Picture], out: Path) -> list[Path]:
     """Returns where the PNG of each picture goes.
 
     Raises:
-        UserError: two would go to one place, or one over a file that we did not write, such as the
-            picture itself.
+        UserError: two would go to one place, or one over a picture or a file that we did not write.
     """
+    given = {picture.path.resolve() for picture in pictures}
     taken: dict[Path, Picture] = {}
     for picture in pictures:
         result = (out / picture.name).with_suffix(".png")
@@ -63,6 +63,8 @@ def result_paths(pictures: Sequence[Picture], out: Path) -> list[Path]:
                 f"{other.path} and {picture.path} would both become {result}; restore them apart, "
                 "each with an --out of its own"
             )
+        if result.resolve() in given:
+            raise UserError(f"the result would go over {result} itself; choose another --out")
         if result.exists() and not _is_ours(result):
             raise UserError(
                 f"{result} is there already and no result of `{SIGNATURE}`; choose another --out"
