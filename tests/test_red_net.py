@@ -76,7 +76,9 @@ def test_it_has_as_many_layers_as_its_name_says(depth):
 
 
 def test_other_depths_are_refused():
-    message = user_error(lambda: setup.make_spec(load_config("red_net", ["--config.model.depth=12"])))
+    message = user_error(
+        lambda: setup.make_spec(load_config("red_net", ["--config.model.depth=12"]))
+    )
     assert message == "model.depth=12 makes no red_net; choose one of 10, 20, 30"
 
 

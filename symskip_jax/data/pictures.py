@@ -1,7 +1,6 @@
 """Image files that are named one by one or by their folder, and PNG files written beside them."""
 
 import io
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
