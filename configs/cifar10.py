@@ -14,8 +14,8 @@ from symskip_jax.config import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:
-    """Returns the configuration; it takes no argument."""
-    check_argument(arg, ())
+    """Returns the configuration; `arg` is empty or `small`."""
+    check_argument(arg, ("small",))
     config = base_config()
     config.model.name = "network_1"
     config.model.blocks = (5, 5, 5, 0)
@@ -23,4 +23,10 @@ def get_config(arg: str = "") -> ConfigDict:
     config.data.name = "tfds:cifar10"
     config.corruption.kind = "gaussian"
     config.corruption.sigma = 30.0
+    if arg == "small":
+        config.model.width_multiplier = 0.125
+        config.pretrain.learning_rate = config.finetune.learning_rate = 1e-3
+        config.pretrain.epochs, config.pretrain.milestones = 2, (1.0, 1.5)
+        config.finetune.epochs, config.finetune.milestones = 4, (2.0, 3.0)
+        config.run.eval_every = 2.0
     return config

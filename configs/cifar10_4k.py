@@ -28,7 +28,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.finetune.head_epochs = 10
     config.finetune.corruption_probability = 0.5
     if arg == "small":
-        config.model.width_multiplier = 0.25
+        config.model.width_multiplier = 0.125
         for training in (config.pretrain, config.finetune):
             training.batch_size = 64
         config.pretrain.epochs, config.pretrain.milestones = 3, (1.5, 2.25)

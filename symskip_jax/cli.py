@@ -68,6 +68,13 @@ examples:
   symskip restore PHOTOS --checkpoint runs/red_net --out clean
   symskip restore Set12 --checkpoint runs/red_net --sigma 30
 """,
+    "reproduce": """\
+examples:
+  symskip reproduce table2 --scale small
+  symskip reproduce table2 --scale paper --dry-run
+  symskip reproduce table1 --only cifar10_skip --seeds 1 --data cifar10=npz:cifar10.npz
+  symskip reproduce figure4 --scale small --data voc2012=voc_segmentation:VOCdevkit/VOC2012
+""",
     "data": """\
 examples:
   symskip data list
@@ -151,6 +158,8 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         run_data(arguments)
         return 0
+    if arguments.verb == "reproduce":
+        return _reproduce(arguments)
     if arguments.verb == "quickstart":
         _prepare_libraries()
         from symskip_jax.experiments.quickstart import quickstart
@@ -200,6 +209,22 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         finetune(config, workdir, arguments.init)
     return 0
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    _prepare_libraries()
+    from symskip_jax.reproduction.command import reproduce
+
+    return reproduce(
+        arguments.experiment,
+        scale=arguments.scale,
+        seeds=arguments.seeds,
+        only=arguments.only,
+        dry_run=arguments.dry_run,
+        data=arguments.data,
+        runs=arguments.runs,
+        results=arguments.results,
+    )
 
 
 def _bench(config: Any, overrides: list[str], arguments: argparse.Namespace) -> None:
@@ -272,7 +297,9 @@ def _parser() -> argparse.ArgumentParser:
         "--workdir", type=Path, default=Path("runs/quickstart"), help=workdir_help
     )
     pretrain = add("pretrain", "learn to reconstruct images, without labels", configured=True)
-    finetune = add("finetune", "learn to classify, from --init or from scratch", configured=True)
+    finetune = add(
+        "finetune", "learn to classify or segment, from --init or from scratch", configured=True
+    )
     for verb in (pretrain, finetune):
         verb.add_argument("--config", required=True, metavar="FILE", help=config_help)
         verb.add_argument(
@@ -281,7 +308,7 @@ def _parser() -> argparse.ArgumentParser:
             help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
         )
     finetune.add_argument(
-        "--init", type=Path, metavar="WORKDIR", help="of the pre-training whose encoder to take"
+        "--init", type=Path, metavar="WORKDIR", help="of the pre-training to start from"
     )
     evaluate = add("evaluate", "measure a trained network on a test split", configured=True)
     evaluate.add_argument("--workdir", required=True, type=Path, help="folder of the run")
@@ -294,6 +321,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore_arguments(
         add("restore", "apply a pre-trained network to images of any size", configured=False)
     )
+    _add_reproduce(add("reproduce", "a table or figure of the paper, whole", configured=False))
     _add_data_actions(add("data", "what there is to train on", configured=False))
     bench = add("bench", "how fast this is on this machine, beside its peers", configured=False)
     actions = bench.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -341,6 +369,50 @@ def _add_restore_arguments(restore: argparse.ArgumentParser) -> None:
         "--overlap",
         default="auto",
         help="pixels that tiles share; auto (the default): so many that no cut can be seen",
+    )
+
+
+def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
+    reproduce.add_argument(
+        "experiment",
+        metavar="EXPERIMENT",
+        help="table1 to table5, figure2 to figure6, supplement_c, supplement_d, restoration, "
+        "rates or recipes",
+    )
+    reproduce.add_argument(
+        "--scale",
+        choices=("paper", "small", "smoke"),
+        default="small",
+        help="paper; small (the default), for two CPU cores; smoke, to see that everything runs",
+    )
+    reproduce.add_argument("--seeds", type=int, metavar="N", help="how many, from 0 on")
+    reproduce.add_argument(
+        "--only", metavar="CELL", help="the runs of one row, by its name or that of its run"
+    )
+    reproduce.add_argument(
+        "--dry-run", action="store_true", help="print commands, their cost and the time expected"
+    )
+    reproduce.add_argument(
+        "--data",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="where a dataset is: cifar10, cifar100, stl10, imagenet, voc2007, voc2012, "
+        "photographs or set12",
+    )
+    reproduce.add_argument(
+        "--runs",
+        type=Path,
+        default=Path("runs/reproduce"),
+        metavar="DIR",
+        help="working folders, with the checkpoints",
+    )
+    reproduce.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="what is kept: DIR/EXPERIMENT/SCALE gets logs, table and plots",
     )
 
 

@@ -79,7 +79,7 @@ def base_config() -> ConfigDict:
     config.finetune.init_parts = "encoder"  # of --init; for masks also: encoder_decoder
 
     config.evaluation = ConfigDict()
-    config.evaluation.crops = 1  # 1: central; more: random ones, their outputs averaged
+    config.evaluation.crops = 1  # of classes, 1: central; more: random ones, averaged
 
     config.run = ConfigDict()
     config.run.steps_per_dispatch = 20  # steps between two looks at losses and signals

@@ -1,6 +1,7 @@
-"""Measures of images and of predictions: pure functions of arrays, one value per example, float32.
+"""Measures of images and of predictions: pure functions of arrays.
 
-A value per example rather than a mean, so that the caller can leave padding out of it.
+Those of single examples give a value per example, float32, rather than a mean, so that the caller
+can leave padding out of it. Those of a whole dataset take NumPy arrays of all of it.
 """
 
 import jax
@@ -55,8 +56,58 @@ def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def accuracy(logits_bn: jax.Array, labels_b: jax.Array) -> jax.Array:
-    """Whether the largest logit is the label's, `[B]` float32 of 0 and 1; the first wins a tie."""
+    """Whether the largest logit is the label's, `[B]` float32 of 0 and 1; the first wins a tie.
+
+    Axes between the first and the classes, as those of pixels, are kept.
+    """
     return (jnp.argmax(logits_bn, axis=-1) == labels_b).astype(jnp.float32)
+
+
+def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
+    """The average precision of one class as PASCAL VOC 2007 measures it, 0 to 1.
+
+    Images are ranked by score, the highest first, equal scores in their order. At each of the
+    recalls 0, 0.1, ..., 1 stands the highest precision at that recall or a higher one, and the
+    mean of the eleven is returned; NaN where no image shows the class.
+
+    Args:
+        scores_n: [N] real.
+        labels_n: [N] integer: 1 where the class is there, 0 where not, -1 where the image does not
+            count, neither for nor against (in VOC: all of its objects are difficult).
+    """
+    counted = labels_n >= 0
+    ranking = np.argsort(-scores_n[counted], kind="stable")
+    found_n = np.cumsum(labels_n[counted][ranking] == 1)
+    if not len(found_n) or not found_n[-1]:
+        return float("nan")
+    precision_n = found_n / np.arange(1, len(found_n) + 1)
+    # In whole numbers, as 0.3 of the positives is a recall that fractions may miss.
+    precisions = [precision_n[10 * found_n >= k * found_n[-1]].max() for k in range(11)]
+    return float(np.mean(precisions))
+
+
+def confusion_matrices(
+    predictions_bhw: jax.Array, masks_bhw: jax.Array, num_classes: int
+) -> jax.Array:
+    """Counts the pixels of each image by their class and the predicted one, `[B, K, K]` int32.
+
+    Rows are true classes. Pixels whose class is none of the K do not count.
+    """
+    pairs = masks_bhw.astype(jnp.int32) * num_classes + predictions_bhw
+    beyond = num_classes**2
+    pairs = jnp.where(masks_bhw < num_classes, pairs, beyond).reshape(len(pairs), -1)
+    counts = jax.vmap(lambda x: jnp.bincount(x, length=beyond + 1))(pairs)
+    return counts[:, :beyond].reshape(-1, num_classes, num_classes)
+
+
+def intersections_over_unions(confusion_kk: np.ndarray) -> np.ndarray:
+    """The intersection over union of each class, `[K]` float64, of a dataset's confusion matrix.
+
+    NaN for a class that no pixel has and none was given.
+    """
+    right_k = np.diag(confusion_kk).astype(np.float64)
+    union_k = confusion_kk.sum(0) + confusion_kk.sum(1) - right_k
+    return np.divide(right_k, union_k, out=np.full(len(right_k), np.nan), where=union_k > 0)
 
 
 def _as_fraction(images: jax.Array, peak: float) -> jax.Array:

@@ -59,6 +59,8 @@ def test_what_comes_along_is_loaded_by_its_name(name, monkeypatch, tmp_path):
 def test_the_argument_changes_what_the_file_says_it_does():
     full, small = load_config("cifar10_4k"), load_config("cifar10_4k:small")
     assert (full.model.width_multiplier, small.model.width_multiplier) == (1.0, 0.25)
+    assert load_config("imagenet").data.train_split == "train"
+    assert load_config("imagenet:animals").data.train_split == "animals"
 
 
 @pytest.mark.parametrize(
@@ -161,7 +163,7 @@ def test_an_override_that_is_wrong_names_the_field_the_value_and_the_mend(overri
 # To JSON and back.
 
 
-@pytest.mark.parametrize("name", [*SHIPPED, "cifar10_4k:small"])
+@pytest.mark.parametrize("name", [*SHIPPED, "cifar10_4k:small", "voc2012_segmentation:small"])
 def test_a_configuration_survives_json(name):
     config = load_config(name)
     again = config_from_flat(flat(config))

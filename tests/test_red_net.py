@@ -13,7 +13,7 @@ from torch_reference import to_state_dict, torch
 from symskip_jax.bench.posing import pose
 from symskip_jax.config import load_config
 from symskip_jax.experiments import setup
-from symskip_jax.experiments.finetune import with_encoder
+from symskip_jax.experiments.finetune import with_pretrained
 from symskip_jax.models import AutoEncoder, Classifier, red_net
 from symskip_jax.training.checkpoints import Restored
 from symskip_jax.training.schedules import make_optimizer, milestone_schedule
@@ -86,7 +86,7 @@ def test_a_classifier_starts_from_its_encoder():
     state = tiny.make_state(Classifier(NARROW, 2), OPTIMIZER, channels=1)
     trained = tiny.make_state(AutoEncoder(NARROW, 1), OPTIMIZER, seed=1, channels=1)
     saved = {field.name: getattr(trained, field.name) for field in dataclasses.fields(trained)}
-    started = with_encoder(state, Restored(saved, {}))
+    started = with_pretrained(state, Restored(saved, {}), ("encoder",))
     tiny.assert_same(started.params["encoder"], trained.params["encoder"])
     tiny.assert_same(started.params["head"], state.params["head"])
     assert started.batch_stats == {}

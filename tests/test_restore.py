@@ -86,8 +86,8 @@ def test_figures_are_scikit_images_and_beside_those_of_the_noise(
         # Noise of 30 on values that are clipped comes to at least 18.6 dB.
         assert 18.4 < record["psnr_noisy"] < 20.5
         assert f"{record['psnr']:.4f}" in next(it for it in printed if record["image"] in it)
-    for name, mean in report["mean"].items():
-        assert mean == pytest.approx(np.mean([it[name] for it in report["images"]]))
+    for name in ("psnr", "psnr_noisy", "ssim", "ssim_noisy"):
+        assert report[name] == pytest.approx(np.mean([it[name] for it in report["images"]]))
     assert printed[-1].startswith("mean of 2")
     assert restore(images, "--checkpoint", run, "--sigma", 30, "--out", tmp_path) == 0
     assert json.loads((tmp_path / "restore.json").read_text()) == report  # the same noise

@@ -129,6 +129,20 @@ def test_a_pass_shows_the_middle():
     assert part.mask_b.tolist() == [True, False]
 
 
+def test_a_draw_shows_the_same_random_windows_however_images_are_batched(tmp_path):
+    source = photographs(tmp_path, 20)
+
+    def shown(draw: int | None, batch_size: int = 5, **kwargs) -> np.ndarray:
+        parts = pass_over(source, VIEW, batch_size=batch_size, draw=draw, **kwargs)
+        return np.concatenate([part.batch["image"][part.mask_b] for part in parts])
+
+    first = shown(0)
+    assert len(first) == len(source)
+    np.testing.assert_array_equal(shown(0, 8, threads=1), first)
+    for other in (shown(1), shown(None)):
+        assert not (other == first).all((1, 2, 3)).any()
+
+
 def break_image(folder: Path, number: int) -> Path:
     path = folder / "ab"[number % 2] / f"{number:03}.png"
     path.write_bytes(path.read_bytes()[:60])

@@ -1,8 +1,11 @@
 import jax
 import numpy as np
 import pytest
+from data_helpers import user_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import label
+from scipy.stats import kstest
 
 from symskip_jax.transforms import Corruption, gaussian_noise, mask_blocks
 
@@ -124,3 +127,57 @@ def test_gaussian_corruption_is_the_noise_of_its_sigma():
         Corruption("gaussian", sigma=7.0)(keys_of(2), images),
         gaussian_noise(keys_of(2), images, 7.0),
     )
+
+
+def test_each_image_has_a_noise_level_of_its_own():
+    images = np.zeros((400, 24, 24, 3), np.float32)
+    noisy = np.asarray(Corruption("gaussian", sigma=10.0, sigma_max=50.0)(keys_of(400), images))
+    levels = noisy.std((1, 2, 3))
+    # So many pixels tell a level to a fiftieth.
+    assert 9.5 < levels.min() < 11 and 49 < levels.max() < 53
+    assert kstest(levels, "uniform", args=(10, 40)).pvalue > 1e-3
+    assert kstest((noisy / levels[:, None, None, None]).ravel()[::50], "norm").pvalue > 1e-3
+
+
+# Context Encoder's masks.
+
+
+def mask_of(kind, count=20, size=(29, 29), seed=0):
+    """Where a corruption says that it masks, [count, *size]; it paints there and only there."""
+    fill = (-1.0, -2.0, -3.0)
+    images = np.random.default_rng(0).uniform(0, 255, (count, *size, 3)).astype(np.float32)
+    corruption = Corruption(kind, num_blocks=2, block_size=(3, 2), fill=fill)
+    painted, mask = corruption.with_mask(keys_of(count, seed), images)
+    assert mask.shape == (count, *size, 1) and mask.dtype == np.float32
+    np.testing.assert_array_equal(painted, np.where(mask == 1, np.float32(fill), images))
+    np.testing.assert_array_equal(painted, corruption(keys_of(count, seed), images))
+    return np.asarray(mask)[..., 0]
+
+
+def test_blocks_say_where_they_are():
+    assert 6 <= mask_of("blocks").sum((1, 2)).min() <= mask_of("blocks").sum((1, 2)).max() <= 12
+
+
+def test_the_center_is_half_of_each_side():
+    (mask,) = mask_of("center", 1, (29, 12))
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (7, 20, 3, 8)
+    assert mask.sum() == 14 * 6
+
+
+@pytest.mark.parametrize("size", [(29, 29), (64, 40)])
+def test_regions_are_a_few_pieces_of_about_a_quarter_of_the_image(size):
+    masks = mask_of("regions", 50, size)
+    shares = masks.mean((1, 2))
+    assert 0.19 < shares.min() < 0.22 and 0.28 < shares.max() < 0.31
+    # As many pixels strewn at random would fall into a hundred pieces.
+    assert np.median([label(mask)[1] for mask in masks]) < 12
+    assert masks.mean(0).min() > 0.15 and masks.mean(0).max() < 0.6
+    np.testing.assert_array_equal(mask_of("regions", 3, size)[:2], mask_of("regions", 2, size))
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "none"])
+def test_what_masks_nothing_is_refused_by_name(kind):
+    images = np.zeros((1, 4, 4, 3), np.float32)
+    message = user_error(lambda: Corruption(kind).with_mask(keys_of(1), images))
+    assert f"corruption.kind={kind}" in message and "blocks, center, regions" in message

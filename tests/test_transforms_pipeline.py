@@ -10,6 +10,7 @@ from symskip_jax.transforms import (
     Augmentation,
     Corruption,
     FinetuneTransform,
+    MaskTransform,
     Normalization,
     PretrainTransform,
     center_crop,
@@ -182,3 +183,12 @@ def test_denormalized_images_are_not_clipped():
     normalization = Normalization((100.0, 50.0), (10.0, 20.0))
     restored = normalization.denormalize(np.float32([[[[-20, 20]]]]))
     np.testing.assert_array_equal(restored, [[[[-100, 450]]]])
+
+
+def test_masks_are_cropped_and_flipped_with_their_images():
+    augmentation, keys = Augmentation(CROP, flip=True), keys_of(64)
+    images = FinetuneTransform(augmentation, NOISE, 0.0)(keys, IMAGES[:64])
+    masks = MaskTransform(augmentation)(keys, IMAGES[:64, :, :, 1])
+    assert masks.dtype == np.int32
+    np.testing.assert_array_equal(masks, images[..., 1])
+    assert len(np.unique(masks, axis=0)) == 18  # nine windows, and each mirrored

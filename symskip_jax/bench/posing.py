@@ -12,6 +12,7 @@ from symskip_jax.config import flat
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.objective import check_plain
 from symskip_jax.transforms import measure_normalization
 
 CHANNELS = 3
@@ -39,6 +40,7 @@ def pose(
         UserError: something in the configuration is wrong, or does not fit the images.
     """
     check_config(config)
+    check_plain(config)
     spec = setup.make_spec(config)
     if not spec.batch_norm:
         raise UserError(

@@ -32,6 +32,7 @@ from symskip_jax.config import apply_overrides, load_config
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.objective import check_plain
 from symskip_jax.experiments.running import make_adam, make_schedule
 from symskip_jax.training.mesh import data_mesh, jit_step, replicated, split_over_devices
 from symskip_jax.training.state import init_state
@@ -97,6 +98,7 @@ def lowered_step(
         UserError: something in the configuration is wrong.
     """
     check_config(config)
+    check_plain(config)
     model = setup.make_autoencoder(config, CHANNELS)
     optimizer = make_adam(config.pretrain, make_schedule(config.pretrain, 1), 1)
     transform = PretrainTransform(

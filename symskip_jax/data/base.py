@@ -10,6 +10,7 @@ import numpy as np
 from symskip_jax.errors import BadImageError
 
 UNLABELLED = -1
+VOID = 255
 
 LabelKind = Literal["none", "class", "classes", "mask"]
 
@@ -24,7 +25,8 @@ class Features(NamedTuple):
         "class": an index into class_names; -1 for an image without a label.
         "classes": int8 [number of classes], 1 where the class is there, 0 where it is not, -1 where
             it does not count (in VOC: all of its objects are difficult).
-        "mask": uint8 [H, W] of the image, an index into class_names a pixel; 255 does not count.
+        "mask": uint8 [H, W] of the image, an index into class_names a pixel; VOID (255) does not
+            count.
     class_names: None where the images have no labels.
     """
 

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from symskip_jax.data.base import UNLABELLED, Source, Stored
+from symskip_jax.data.base import LabelKind, Source, Stored
 from symskip_jax.data.decode import decode_image
 from symskip_jax.data.views import View
 from symskip_jax.errors import BadImageError, ReadFailedError, UserError
@@ -43,7 +43,8 @@ class Images(NamedTuple):
     """Decoded images.
 
     images_bhwc: uint8 [B, h, w, C].
-    labels_b: int32 [B], or int8 [B, number of classes] where an image has several classes.
+    labels_b: int32 [B]; int8 [B, number of classes] where an image has several classes; uint8
+        [B, h, w] where each pixel has one, cut as the images are.
     bad_b: int64 [B], the index of the image that could not be decoded and was replaced; -1 where
         all was well.
     """
@@ -92,11 +93,11 @@ class Reader:
             random = randoms[position] if randoms else None
             try:
                 it = self._stored(index) if it is None else it
-                image, was_bad = self._show(index, it, random), -1
+                (image, label), was_bad = self._show(index, it, random), -1
             except BadImageError as error:
                 if self.faults.bad_image == "fail":
                     raise BadImageError(f"{error}, or set data.bad_image=skip") from error
-                image, it = self._replacement(index, random)
+                image, label = self._replacement(index, random)
                 was_bad = index
             if images_bhwc is None:
                 images_bhwc = np.empty((len(indices), *image.shape), np.uint8)
@@ -108,11 +109,11 @@ class Reader:
                     "one size"
                 )
             images_bhwc[position] = image
-            labels.append(self._label(it))
+            labels.append(label)
             bad.append(was_bad)
         assert images_bhwc is not None, "at least one index"
-        dtype = np.int8 if self.source.features.label_kind == "classes" else np.int32
-        return Images(images_bhwc, np.array(labels, dtype), np.array(bad))
+        labels_b = np.array(labels, label_dtype(self.source.features.label_kind))
+        return Images(images_bhwc, labels_b, np.array(bad))
 
     def _stored_many(self, indices: Sequence[int]) -> Sequence[Stored | None]:
         """Read them in one call; None for each where one of them is bad and is to be skipped."""
@@ -126,27 +127,29 @@ class Reader:
     def _stored(self, index: int) -> Stored:
         return self._retrying(lambda: self.source.stored(index))
 
-    def _show(self, index: int, stored: Stored, random: np.random.Generator | None) -> np.ndarray:
-        channels = self.source.features.image_shape[2]
+    def _show(
+        self, index: int, stored: Stored, random: np.random.Generator | None
+    ) -> tuple[np.ndarray, int | np.ndarray]:
+        channels, image, label = self.source.features.image_shape[2], stored.image, stored.label
         try:
-            if self.view is not None and random is not None:
-                return self.view.random(stored.image, channels, random)
             if self.view is not None:
-                return self.view.central(stored.image, channels)
-            if isinstance(stored.image, bytes):
-                return decode_image(stored.image, channels)
-            return stored.image
+                window = self.view.window(image, random)
+                if self.source.features.label_kind == "mask":
+                    label = self.view.cut_mask(np.asarray(label), window)
+                return self.view.cut(image, channels, window), label
+            if isinstance(image, bytes):
+                image = decode_image(image, channels)
+            return image, label
         except BadImageError as error:
             raise BadImageError(f"{self.source.describe(index)} {error}") from error
 
     def _replacement(
         self, index: int, random: np.random.Generator | None
-    ) -> tuple[np.ndarray, Stored]:
+    ) -> tuple[np.ndarray, int | np.ndarray]:
         for further in range(1, MAX_REPLACEMENTS + 1):
             other = (index + further) % len(self.source)
             try:
-                stored = self._stored(other)
-                return self._show(other, stored, random), stored
+                return self._show(other, self._stored(other), random)
             except BadImageError:
                 continue
         raise UserError(
@@ -168,9 +171,10 @@ class Reader:
             pause = min(2 * pause, LONGEST_PAUSE)
         raise AssertionError("the last try returns or raises")
 
-    def _label(self, stored: Stored) -> int | np.ndarray:
-        # Masks do not stack, as every image has its own size.
-        return UNLABELLED if self.source.features.label_kind == "mask" else stored.label
+
+def label_dtype(kind: LabelKind) -> type[np.integer]:
+    """Give the type in which labels of a kind are stacked."""
+    return {"classes": np.int8, "mask": np.uint8}.get(kind, np.int32)
 
 
 def why_bad(source: Source, index: int) -> str:

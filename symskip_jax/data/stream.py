@@ -28,6 +28,8 @@ from symskip_jax.memory import keep_freed_memory
 # Images that one thread reads at a time: enough to make little of Grain's cost for each.
 MAX_CHUNK = 16
 ENDLESS = 2**40
+# Of the windows of evaluations, the same in all runs; no run can have it.
+DRAW_SEED = 2**32
 
 log = logging.getLogger(__name__)
 
@@ -96,8 +98,8 @@ class Stream:
         """Gives the batches of the steps from `start_step` on, without end.
 
         Yields:
-            `image`, uint8 [b, h, w, C], and `label`, int32 [b] or int8 [b, number of classes]; b is
-            this process's part of the batch.
+            `image`, uint8 [b, h, w, C], and `label`, as `Images` has them; b is this process's part
+            of the batch.
 
         Raises:
             UserError: an image cannot be decoded or read; a worker died.
@@ -124,19 +126,21 @@ def pass_over(
     shard: Shard = Shard(),
     threads: int = 2,
     faults: Faults = Faults(),
+    draw: int | None = None,
 ) -> Generator[Part]:
     """Gives every image once, in order, in batches of one size, each process its own part.
 
     The last batch is filled up, and what fills it is masked: all processes see as many batches.
-    Images are shown by their central window and read by threads of this process. Arguments and
-    errors are those of `Stream`.
+    Images are read by threads of this process, and shown by their central window or, where a draw
+    is named, by a random one, which depends on the draw and the place of the image in the source
+    alone. The other arguments and the errors are those of `Stream`.
     """
     _check_split(batch_size, shard)
     local = batch_size // shard.count
     chunk = _chunk_size(local)
     num_batches = -(-len(source) // batch_size)
     chunks = _EvaluationChunks(
-        Reader(source, view, faults), batch_size, shard, chunk, num_batches * local // chunk
+        Reader(source, view, faults), batch_size, shard, chunk, num_batches * local // chunk, draw
     )
     read = _read_in_parallel(chunks, 0, local // chunk, Parallel(threads))
     for number, images in enumerate(read):
@@ -189,8 +193,17 @@ class _TrainingChunks(grain.sources.RandomAccessDataSource):
 class _EvaluationChunks(grain.sources.RandomAccessDataSource):
     """Chunk k of this process's images in order, the last image standing in beyond the end."""
 
-    def __init__(self, reader: Reader, batch_size: int, shard: Shard, chunk: int, count: int):
+    def __init__(
+        self,
+        reader: Reader,
+        batch_size: int,
+        shard: Shard,
+        chunk: int,
+        count: int,
+        draw: int | None,
+    ):
         self._reader = reader
+        self._draw = draw
         self._batch_size = batch_size
         self._shard = shard
         self._chunk = chunk
@@ -204,7 +217,10 @@ class _EvaluationChunks(grain.sources.RandomAccessDataSource):
         batch, part = divmod(int(k), local // self._chunk)
         start = batch * self._batch_size + self._shard.index * local + part * self._chunk
         indices = np.minimum(start + np.arange(self._chunk), len(self._reader.source) - 1)
-        return self._reader.read(indices.tolist())
+        draw, places = self._draw, indices.tolist()
+        if draw is None:
+            return self._reader.read(places)
+        return self._reader.read(places, [_generator(DRAW_SEED, draw, place) for place in places])
 
 
 def _read_in_parallel(
@@ -265,7 +281,10 @@ def _start_worker(parent: int, worker: int, num_workers: int) -> None:
 
 
 def _generator(seed: int, step: int, position: int) -> np.random.Generator:
-    """The random numbers of one image of one batch, in whatever thread or process it is read."""
+    """The random numbers of one image of one batch, in whatever thread or process it is read.
+
+    Of an evaluation the step is the number of the draw, and the position that in the source.
+    """
     return np.random.Generator(np.random.Philox(key=[seed, step], counter=[0, 0, 0, position]))
 
 

@@ -84,11 +84,21 @@ class View:
         Raises:
             BadImageError: the file cannot be decoded.
         """
-        return self._cut(image, channels, self.random_window(*_size(image), random))
+        return self.cut(image, channels, self.window(image, random))
 
     def central(self, image: bytes | np.ndarray, channels: int) -> np.ndarray:
         """Show the middle of an image: uint8 [h, w, channels]; otherwise as `random`."""
-        return self._cut(image, channels, self.central_window(*_size(image)))
+        return self.cut(image, channels, self.window(image, None))
+
+    def window(self, image: bytes | np.ndarray, random: np.random.Generator | None) -> Window:
+        """Choose what to show of an image: at random, or the middle where nothing is random.
+
+        Raises:
+            BadImageError: its size cannot be read.
+        """
+        if random is None:
+            return self.central_window(*_size(image))
+        return self.random_window(*_size(image), random)
 
     def _fitting(self, height: int, width: int) -> tuple[float, float]:
         """The largest window that has the aspect of the crop."""
@@ -101,7 +111,12 @@ class View:
         scale = max(scale, self.crop[0] / height, self.crop[1] / width)
         return _whole(self.crop[0] / scale, height), _whole(self.crop[1] / scale, width)
 
-    def _cut(self, image: bytes | np.ndarray, channels: int, window: Window) -> np.ndarray:
+    def cut(self, image: bytes | np.ndarray, channels: int, window: Window) -> np.ndarray:
+        """Show a window of an image: uint8 [h, w, channels]; arguments as those of `random`.
+
+        Raises:
+            BadImageError: the file cannot be decoded.
+        """
         top, left, height, width = window
         if isinstance(image, bytes):
             # A large JPEG is decoded at a half, a quarter or an eighth where that is fine enough.
@@ -119,6 +134,23 @@ class View:
         method = cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR
         resized = cv2.resize(shown, self.crop[::-1], interpolation=method)
         return resized.reshape(*self.crop, channels)
+
+    def cut_mask(self, mask_hw: np.ndarray, window: Window) -> np.ndarray:
+        """Show a window of a mask as `cut` shows it of its image, each pixel with one true class.
+
+        Args:
+            mask_hw: uint8 [H, W], of the size of its image.
+            window: of the image.
+
+        Returns:
+            uint8 [h, w].
+        """
+        top, left, height, width = window
+        shown = mask_hw[top : top + height, left : left + width]
+        if shown.shape == self.crop:
+            return shown
+        # The nearest pixel by centres, as the image is resized by centres too.
+        return cv2.resize(shown, self.crop[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _size(image: bytes | np.ndarray) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from symskip_jax import metrics
 from symskip_jax.evaluation.batches import Parts, map_images
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.compilation import compiler_options
+from symskip_jax.training.skips import skip_arguments
 from symskip_jax.training.steps import Batch
 from symskip_jax.transforms import Corruption, Normalization, center_crop
 
@@ -28,10 +29,18 @@ def corrupt_for_evaluation(corruption: Corruption, indices_b: Array, clean_bhwc:
 
 
 def reconstruct(
-    model: AutoEncoder, variables: Any, normalization: Normalization, corrupted_bhwc: Array
+    model: AutoEncoder,
+    variables: Any,
+    normalization: Normalization,
+    corrupted_bhwc: Array,
+    skip_strength: Array | None = None,
 ) -> Array:
-    """Returns reconstructions of float32 images [B, H, W, C] on the 0-255 scale, clipped to it."""
-    output: Any = model.apply(variables, normalization.normalize(corrupted_bhwc), train=False)
+    """Returns reconstructions of float32 images [B, H, W, C] on the 0-255 scale, clipped to it.
+
+    `skip_strength` [] is that of the inner skips; None for 1.
+    """
+    inputs = normalization.normalize(corrupted_bhwc)
+    output: Any = model.apply(variables, inputs, train=False, **skip_arguments(skip_strength))
     return jnp.clip(normalization.denormalize(output), 0, 255)
 
 
@@ -41,7 +50,7 @@ def reconstruction_evaluator(
     corruption: Corruption,
     crop: tuple[int, int],
     parts: Parts,
-) -> Callable[[Any], dict[str, float]]:
+) -> Callable[..., dict[str, float]]:
     """Returns a function of an auto-encoder's variables that measures it on images.
 
     Args:
@@ -52,16 +61,20 @@ def reconstruction_evaluator(
         parts: of the dataset: `image` [B, H, W, C] uint8.
 
     Returns:
-        variables -> `loss` (mean squared error of normalised pixels), `psnr` and `psnr_identity`
-        (dB, peak 255), `ssim` and `ssim_identity`, and `count` (images measured). The identity is
-        the corrupted image taken as the reconstruction; both are clipped to 0-255.
+        (variables, strength of the inner skips [] or None for 1) -> `loss` (mean squared error of
+        normalised pixels), `psnr` and `psnr_identity` (dB, peak 255), `ssim` and `ssim_identity`,
+        and `count` (images measured). The identity is the corrupted image taken as the
+        reconstruction; both are clipped to 0-255.
     """
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
-    def measure(variables: Any, batch: Batch, indices: Array) -> dict[str, Array]:
+    def measure(
+        variables: Any, skip_strength: Array | None, batch: Batch, indices: Array
+    ) -> dict[str, Array]:
         clean = center_crop(batch["image"], crop).astype(jnp.float32)
         corrupted = corrupt_for_evaluation(corruption, indices, clean)
-        output: Any = model.apply(variables, normalization.normalize(corrupted), train=False)
+        inputs = normalization.normalize(corrupted)
+        output: Any = model.apply(variables, inputs, train=False, **skip_arguments(skip_strength))
         errors = jnp.square(output - normalization.normalize(clean))
         pixels = jnp.clip(normalization.denormalize(output), 0, 255)
         seen = jnp.clip(corrupted, 0, 255)
@@ -73,8 +86,8 @@ def reconstruction_evaluator(
             "ssim_identity": metrics.ssim(seen, clean),
         }
 
-    def evaluate(variables: Any) -> dict[str, float]:
-        results = map_images(functools.partial(measure, variables), parts)
+    def evaluate(variables: Any, skip_strength: Array | None = None) -> dict[str, float]:
+        results = map_images(functools.partial(measure, variables, skip_strength), parts)
         means = {name: float(np.mean(values, dtype=np.float64)) for name, values in results.items()}
         return {**means, "count": len(results["psnr"])}
 

@@ -28,6 +28,7 @@ def restorer(
     *,
     tile: int,
     overlap: int,
+    skip_strength: Array | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Returns a function that restores images of any size, on the 0-255 scale.
 
@@ -40,6 +41,7 @@ def restorer(
         tile: largest height and width, in pixels, that the network is given at once.
         overlap: of neighbouring tiles, in pixels; `exact_overlap` or more for the result of the
             whole image.
+        skip_strength: [] of the inner skips; None for 1.
 
     Returns:
         [H, W, C], uint8 or, where there is noise in it, float32 -> uint8 [H, W, C]. It raises
@@ -48,7 +50,7 @@ def restorer(
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def network(variables: Any, piece_bhwc: Array) -> Array:
-        pixels = reconstruct(model, variables, normalization, piece_bhwc)
+        pixels = reconstruct(model, variables, normalization, piece_bhwc, skip_strength)
         return jnp.round(pixels).astype(jnp.uint8)
 
     def restore(image_hwc: np.ndarray) -> np.ndarray:

@@ -104,7 +104,7 @@ _RULES = {
     **{f"pretrain.{key}": rule for key, rule in _TRAINING.items()},
     **{f"finetune.{key}": rule for key, rule in _TRAINING.items()},
     "pretrain.loss": _one_of("image", "masked"),
-    "pretrain.adversarial_weight": _NOT_NEGATIVE,
+    "pretrain.adversarial_weight": _BELOW_ONE,
     "pretrain.skip_drop": _SHARE,
     "pretrain.skip_fade": _Rule(
         lambda values: len(values) in (0, 2) and _are_milestones(values),

@@ -5,28 +5,33 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jax import Array
 from ml_collections import ConfigDict
 
 from symskip_jax.config import apply_overrides, config_from_flat, load_config
 from symskip_jax.errors import UserError
-from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.evaluation.reconstruction import reconstruction_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
-from symskip_jax.experiments.finetune import require_labels
 from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
+from symskip_jax.experiments.tasks import make_task
+from symskip_jax.models import Classifier
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.workdir import make_workdir, write_json
 from symskip_jax.transforms import Normalization
+
+# The figures by which checkpoints are ranked, each of another kind of run.
+BEST = ("accuracy", "mean_average_precision", "mean_iu", "psnr")
 
 
 def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[str]) -> None:
     """Measures a checkpoint on `config.data.test_split`, prints the figures and keeps them.
 
-    An auto-encoder gets PSNR and SSIM beside those of its input, and a sheet; a classifier gets its
-    accuracy on centre crops. They are written to `evaluation.json` in the folder of the run.
+    An auto-encoder gets PSNR and SSIM beside those of its input, and a sheet; a fine-tuned network
+    gets the figures of its task. They are written to `evaluation.json` in the folder of the run.
 
     Args:
         workdir: of the run.
@@ -39,19 +44,21 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     """
     restored = load_variables(workdir, choose_step(workdir, step))
     own = config_from_flat(restored.meta["config"])
+    is_autoencoder = restored.meta["verb"] == "pretrain"
+    # Before the overrides, which change it.
+    theirs = restored.meta["spec"], setup.autoencoder_facts(own)
     config = own if config_path is None else load_config(config_path)
     apply_overrides(config, overrides)
     check_config(config)
     make_workdir(workdir)
-    is_autoencoder = restored.meta["verb"] == "pretrain"
-    skip = config.model.skip  # which a classifier has not
-    theirs = restored.meta["spec"], restored.meta.get("skip", skip)
-    if (setup.spec_facts(setup.make_spec(config)), skip) != theirs:
+    ours = setup.spec_facts(setup.make_spec(config)), setup.autoencoder_facts(config)
+    # A classifier has no decoder, so nothing but the table shapes it.
+    if ours != theirs if is_autoencoder else ours[0] != theirs[0]:
         raise UserError(
             f"config.model describes another network than the one in --workdir {workdir}; "
             "leave --config and --config.model away to take the run's own"
         )
-    measure = measure_autoencoder if is_autoencoder else measure_classifier
+    measure = measure_autoencoder if is_autoencoder else measure_task
     figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
     figures |= {"data": config.data.name, "split": config.data.test_split}
     write_json(workdir / "evaluation.json", figures)
@@ -78,9 +85,8 @@ def choose_step(workdir: Path, step: str) -> int | None:
     ]
     if not tests:
         raise UserError(f"no checkpoint in {workdir} has been measured; --step latest needs none")
-    return max(tests, key=lambda record: record["accuracy" if "accuracy" in record else "psnr"])[
-        "step"
-    ]
+    best = next(name for name in BEST if name in tests[0])
+    return max(tests, key=lambda record: record[best])["step"]
 
 
 def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
@@ -90,7 +96,14 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
     normalization = Normalization.from_facts(restored.meta["normalization"])
     corruption = setup.make_corruption(config, normalization)
     crop = tuple(config.data.crop)
+    own_crop = tuple(restored.meta["config"]["data.crop"])
+    if config.model.bottleneck != "none" and crop != own_crop:
+        raise UserError(
+            f"config key data.crop={crop} does not suit the network in {workdir}: its bottleneck "
+            f"serves only the crop that it was trained on, {own_crop}"
+        )
     model = setup.make_autoencoder(config, restored.meta["channels"])
+    strength = skip_strength(restored)
     variables = setup.variables_of(restored)
     write_sheet(
         workdir / "images" / "evaluation.png",
@@ -100,16 +113,31 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
         corruption,
         crop,
         test.first(SHEET_IMAGES),
+        strength,
     )
     parts = functools.partial(test.parts, config.run.eval_batch_size)
-    return reconstruction_evaluator(model, normalization, corruption, crop, parts)(variables)
+    return reconstruction_evaluator(model, normalization, corruption, crop, parts)(
+        variables, strength
+    )
 
 
-def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
-    """Returns the accuracy."""
+def skip_strength(restored: Restored) -> Array | None:
+    """Returns how strong the inner skips of an auto-encoder were when it was saved; None for 1."""
+    fade = restored.meta.get("skip_fade_steps")
+    skips = SkipSchedule(fade=None if fade is None else tuple(fade))
+    return skips.strength(restored.state["step"])
+
+
+def measure_task(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:
+    """Returns the figures of what was learnt from labels."""
     test = load_split(config, config.data.test_split)
     require_channels(restored, test.channels, test.name)
-    theirs = list(require_labels(test))
+    task, own_task = make_task(config, test), restored.meta.get("task", "classification")
+    if task.name != own_task:
+        raise UserError(
+            f"{test.name} has labels for {task.name}, the network in {workdir} is for {own_task}"
+        )
+    theirs = list(task.class_names)
     if theirs != restored.meta["class_names"]:
         raise UserError(
             f"{test.name} has other classes than the network in {workdir}: {theirs[:3]}... "
@@ -117,16 +145,14 @@ def measure_classifier(config: ConfigDict, restored: Restored, workdir: Path) ->
         )
     crop = tuple(config.data.crop)
     own_crop = tuple(restored.meta["config"]["data.crop"])
-    model = setup.make_classifier(config, len(theirs))
-    if model.spec.head == "fully_connected" and crop != own_crop:
+    has_head = isinstance(task.model, Classifier)
+    if has_head and task.model.spec.head == "fully_connected" and crop != own_crop:
         raise UserError(
             f"config key data.crop={crop} does not suit the network in {workdir}: its fully "
             f"connected layers serve only the crop that it was trained on, {own_crop}"
         )
     normalization = Normalization.from_facts(restored.meta["normalization"])
-    parts = functools.partial(test.parts, config.run.eval_batch_size)
-    measure = classification_evaluator(model, normalization, crop, parts)
-    return measure(setup.variables_of(restored))
+    return task.evaluator(normalization, test)(setup.variables_of(restored))
 
 
 def require_channels(restored: Restored, channels: int, name: str) -> None:

@@ -1,7 +1,8 @@
-"""`symskip finetune`: learn to classify, from a pre-trained encoder or from scratch."""
+"""`symskip finetune`: learn from labels, from a pre-trained network or from scratch."""
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,32 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from symskip_jax.data.base import UNLABELLED
-from symskip_jax.data.resident import check_labels
 from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
-from symskip_jax.evaluation.classification import classification_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
+from symskip_jax.experiments.tasks import Task, make_task, require_labels
+from symskip_jax.models import Segmenter
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.mesh import data_mesh, replicated
+from symskip_jax.training.mesh import data_mesh, make_replicated
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
 from symskip_jax.transforms import FinetuneTransform, Normalization
 
 
 def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> TrainState:
-    """Fine-tunes the classifier of a configuration and returns its final state.
+    """Fine-tunes the network of a configuration and returns its final state.
+
+    The labels decide what it learns: the class of an image, its several classes, or those of its
+    pixels; see `symskip_jax.experiments.tasks`.
 
     Args:
         config: all of it; `config.finetune` is the recipe.
         workdir: where everything is written; a run already there is resumed.
-        init: workdir of the pre-training whose encoder to start from; None to start from scratch.
+        init: workdir of the pre-training to start from; None to start from scratch.
 
     Raises:
         UserError: something in the configuration, the data, the folder or the checkpoint is wrong.
@@ -40,12 +44,12 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     """
     check_config(config)
     everything, test = load_train_and_test(config, config.data.train_split)
-    class_names = require_labels(everything)
+    task = make_task(config, everything)
     require_labels(test)
     train, drawn = draw(config, everything)
-    model = setup.make_classifier(config, len(class_names))
+    model = task.model
     channels = train.channels
-    start = None if init is None else load_encoder(init, setup.spec_facts(model.spec), channels)
+    start = None if init is None else load_pretrained(init, config, task, channels)
     normalization = (
         everything.normalization()
         if start is None
@@ -83,6 +87,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             optimizer=optimizer,
             transform=transform,
             normalization=normalization,
+            task_loss=task.loss,
+            transform_labels=task.transform_labels,
             accumulate=recipe.accumulate,
         )
         return trainer(bound)
@@ -90,19 +96,14 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
     crop = tuple(config.data.crop)
-    measure = classification_evaluator(
-        model,
-        normalization,
-        crop,
-        functools.partial(test.parts, config.run.eval_batch_size),
-    )
+    measure = task.evaluator(normalization, test)
 
     def fresh_state() -> TrainState:
         shape = (*crop, channels)
-        state = jax.jit(
-            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
-        )()
-        return state if start is None else with_encoder(state, start)
+        state = make_replicated(lambda: init_state(model, optimizer, config.seed, shape), mesh)
+        if start is None:
+            return state
+        return with_pretrained(state, start, recipe.init_parts.split("_"))
 
     return run_training(
         workdir=workdir,
@@ -116,9 +117,11 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "labels": drawn,
         },
         meta={
+            "task": task.name,
             "spec": setup.spec_facts(model.spec),
             "channels": channels,
-            "class_names": list(class_names),
+            "class_names": list(task.class_names),
+            **({"skip": model.skip} if isinstance(model, Segmenter) else {}),
             "normalization": normalization._asdict(),
         },
         plan=plan,
@@ -126,29 +129,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         advance=lambda step: head_alone if step < head_steps else all_layers,
         evaluate=lambda state: measure(state.variables),
         schedule=schedule,
-        best="accuracy",
+        best=task.best,
         notes=[train.describe(), test.describe()],
     )
-
-
-def require_labels(data: Input) -> tuple[str, ...]:
-    """Returns the classes of labelled data.
-
-    Raises:
-        UserError: an image has no label, more than one, or one that is no class of the dataset.
-    """
-    kind, class_names = data.source.features.label_kind, data.source.class_names
-    if kind in ("classes", "mask"):
-        has = "several classes an image" if kind == "classes" else "a class for each pixel"
-        raise UserError(f"{data.name} has {has}, and fine-tuning takes one class an image so far")
-    unlabelled = f"{data.name} has images without a label, and every one needs its own here"
-    if class_names is None:
-        raise UserError(unlabelled)
-    labels_n = data.labels()
-    check_labels(data.source, labels_n)
-    if (labels_n == UNLABELLED).any():
-        raise UserError(unlabelled)
-    return class_names
 
 
 def draw(config: ConfigDict, data: Input) -> tuple[Input, str]:
@@ -160,18 +143,31 @@ def draw(config: ConfigDict, data: Input) -> tuple[Input, str]:
     return data.take(indices), indices_hash(indices)
 
 
-def load_encoder(init: Path, spec: dict[str, Any], channels: int) -> Restored:
-    """Reads a pre-trained encoder.
+def load_pretrained(init: Path, config: ConfigDict, task: Task, channels: int) -> Restored:
+    """Reads a pre-trained network.
 
     Raises:
-        UserError: there is none, or it is another network's.
+        UserError: there is none, it is another network's, or it lacks what is to be taken of it.
     """
     restored = load_variables(init)
-    theirs, ours = (restored.meta["spec"], restored.meta["channels"]), (spec, channels)
+    theirs = restored.meta["spec"], restored.meta["channels"]
+    ours = setup.spec_facts(task.model.spec), channels
     if theirs != ours:
         raise UserError(
             f"--init {init} holds another network: {describe(*theirs)} there, "
             f"{describe(*ours)} here; give the same config.model to both commands"
+        )
+    if config.finetune.init_parts == "encoder":
+        return restored
+    if "decoder" not in restored.state["params"]:
+        raise UserError(
+            f"--init {init} holds no decoder: name a pre-training, or set "
+            "--config.finetune.init_parts=encoder"
+        )
+    if restored.meta["skip"] != config.model.skip:
+        raise UserError(
+            f"--init {init} was trained with model.skip={restored.meta['skip']!r}, and its decoder "
+            f"is to go on with {config.model.skip!r}; give the same to both commands"
         )
     return restored
 
@@ -182,23 +178,26 @@ def describe(spec: dict[str, Any], channels: int) -> str:
     return f"{spec['name']} on {channels} channels with widths {widths}"
 
 
-def with_encoder(state: TrainState, start: Restored) -> TrainState:
-    """Returns a state whose encoder is the pre-trained one."""
+def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) -> TrainState:
+    """Returns a state with the pre-trained layers that both networks have in some parts."""
 
     def put(fresh: Any, trained: Any) -> Any:
         return jax.tree.map(
             lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, trained
         )
 
+    def merged(ours: Any, theirs: Any) -> Any:
+        return ours | {
+            part: {
+                layer: put(fresh, theirs[part][layer]) if layer in theirs[part] else fresh
+                for layer, fresh in ours[part].items()
+            }
+            for part in parts
+            if part in ours  # without BatchNorm there are no statistics
+        }
+
     return dataclasses.replace(
         state,
-        params={
-            **state.params,
-            "encoder": put(state.params["encoder"], start.state["params"]["encoder"]),
-        },
-        batch_stats={
-            # None in a network without BatchNorm.
-            name: put(fresh, start.state["batch_stats"][name])
-            for name, fresh in state.batch_stats.items()
-        },
+        params=merged(state.params, start.state["params"]),
+        batch_stats=merged(state.batch_stats, start.state["batch_stats"]),
     )

@@ -1,6 +1,7 @@
 """From a configuration to images: which source, shown how, on the device or streamed to it."""
 
 import dataclasses
+import functools
 import math
 import os
 from collections.abc import Callable, Generator
@@ -11,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from symskip_jax.data.base import Source
+from symskip_jax.data.base import Example, Source
 from symskip_jax.data.channels import with_channels
 from symskip_jax.data.parts import Part, parts_of
 from symskip_jax.data.reading import Faults, SizesDifferError
@@ -20,6 +21,7 @@ from symskip_jax.data.sources import open_source
 from symskip_jax.data.stream import Parallel, Shard, Stream, pass_over
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.views import View
+from symskip_jax.data.whole import whole_images
 from symskip_jax.errors import UserError
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.feed import Feed, streamed_advance
@@ -104,8 +106,12 @@ class Input:
         parts = sample.parts(min(len(sample), 64))
         return measure_normalization(part.batch["image"][part.mask_b] for part in parts)
 
-    def parts(self, batch_size: int) -> Generator[Part]:
-        """Returns a pass over the images in order, each shown once, by its centre."""
+    def parts(self, batch_size: int, draw: int | None = None) -> Generator[Part]:
+        """Returns a pass over the images in order, each shown once.
+
+        Those that are streamed are cut already: their centre, or a random window where a draw is
+        named. Resident ones are whole.
+        """
         if self.resident is None:
             return pass_over(
                 self.source,
@@ -113,9 +119,19 @@ class Input:
                 batch_size=batch_size,
                 threads=os.cpu_count() or 1,
                 faults=self.faults,
+                draw=draw,
             )
         arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
         return parts_of(arrays, batch_size, self.resident.mask_n)
+
+    def passes(self, batch_size: int, crops: int) -> list[Callable[[], Generator[Part]]]:
+        """Returns one pass over the images, or as many as there are to be random crops of each."""
+        draws = [None] if crops == 1 else range(crops)
+        return [functools.partial(self.parts, batch_size, draw) for draw in draws]
+
+    def examples(self) -> Generator[Example]:
+        """Returns a pass over the images in order, each whole, as large as it is."""
+        return whole_images(self.source, threads=os.cpu_count() or 1, faults=self.faults)
 
     def first(self, count: int) -> np.ndarray:
         """Returns the first images that can be read, uint8 [n, H, W, C], one at least.
@@ -226,14 +242,20 @@ def load_train_and_test(
 def _read_if_it_fits(config: ConfigDict, source: Source, faults: Faults) -> ResidentData | None:
     if config.data.input == "streamed":
         return None
+    has_masks = source.features.label_kind == "mask"
     if config.data.input == "resident":
+        if has_masks:
+            raise UserError(
+                f"config key data.input='resident' does not suit {source.name}: images with masks "
+                "are streamed, so use 'streamed' or 'auto'"
+            )
         if not _shows_whole(config):
             raise UserError(
                 "config key data.input='resident' shows images whole to the device, and "
                 "data.view or data.resize asks for windows: use 'streamed' or 'auto'"
             )
         return load_resident(source, faults)
-    if not _shows_whole(config) or (num_bytes := _probe_bytes(source)) is None:
+    if has_masks or not _shows_whole(config) or (num_bytes := _probe_bytes(source)) is None:
         return None
     limit = RESIDENT_SHARE * _memory_bytes()
     if num_bytes > limit:

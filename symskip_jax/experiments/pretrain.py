@@ -4,9 +4,9 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from ml_collections import ConfigDict
 
 from symskip_jax.evaluation.reconstruction import (
@@ -17,12 +17,13 @@ from symskip_jax.evaluation.reconstruction import (
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
+from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_adam, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
-from symskip_jax.training.mesh import data_mesh, replicated
-from symskip_jax.training.state import TrainState, init_state
-from symskip_jax.training.steps import pretrain_step
+from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.skips import SkipSchedule
+from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
     Corruption,
     Normalization,
@@ -45,6 +46,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
+    check_objective(config)
     train, test = load_train_and_test(
         config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
     )
@@ -54,10 +56,11 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     model = setup.make_autoencoder(config, train.channels)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
     optimizer = make_adam(config.pretrain, schedule, steps_per_epoch)
+    objective = make_objective(config, model, optimizer, steps_per_epoch)
     step = functools.partial(
-        pretrain_step,
+        objective.step,
         model=model,
-        optimizer=optimizer,
+        optimizer=objective.optimizer,
         transform=PretrainTransform(setup.make_augmentation(config), corruption),
         normalization=normalization,
         accumulate=config.pretrain.accumulate,
@@ -83,19 +86,20 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
 
     def evaluate(state: TrainState) -> dict[str, float]:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
-        write_sheet(path, model, state.variables, normalization, corruption, crop, shown)
-        return measure(state.variables)
+        strength = objective.skips.strength(state.step)
+        write_sheet(path, model, state.variables, normalization, corruption, crop, shown, strength)
+        return measure(state.variables, strength)
 
     shape = (*crop, train.channels)
     return run_training(
         workdir=workdir,
         config=config,
         identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
-        meta=pretrain_meta(model, normalization),
+        meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
-        fresh_state=lambda: jax.jit(
-            lambda: init_state(model, optimizer, config.seed, shape), out_shardings=replicated(mesh)
-        )(),
+        fresh_state=lambda: make_replicated(
+            lambda: objective.fresh_state(config.seed, shape), mesh
+        ),
         advance=lambda step: advance,
         evaluate=evaluate,
         schedule=schedule,
@@ -104,12 +108,15 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     )
 
 
-def pretrain_meta(model: AutoEncoder, normalization: Normalization) -> dict[str, Any]:
+def pretrain_meta(
+    config: ConfigDict, model: AutoEncoder, normalization: Normalization, skips: SkipSchedule
+) -> dict[str, Any]:
     """Returns what a user of the encoder must know beside its parameters."""
     return {
         "spec": setup.spec_facts(model.spec),
         "channels": model.channels,
-        "skip": model.skip,
+        **setup.autoencoder_facts(config),
+        "skip_fade_steps": None if skips.fade is None else list(skips.fade),
         "normalization": normalization._asdict(),
     }
 
@@ -122,6 +129,7 @@ def write_sheet(
     corruption: Corruption,
     crop: tuple[int, int],
     images_nhwc: np.ndarray,
+    skip_strength: Array | None = None,
 ) -> None:
     """Draws uint8 images [n, H, W, C] of a dataset: clean, corrupted, reconstructed."""
     # It imports matplotlib, which need not hold up the first step.
@@ -129,7 +137,7 @@ def write_sheet(
 
     clean = center_crop(jnp.asarray(images_nhwc), crop).astype(jnp.float32)
     corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
-    rebuilt = reconstruct(model, variables, normalization, corrupted)
+    rebuilt = reconstruct(model, variables, normalization, corrupted, skip_strength)
     seen = jnp.clip(corrupted, 0, 255)
     path.parent.mkdir(exist_ok=True)
     shown, masked, output = (

@@ -26,7 +26,7 @@ from symskip_jax.evaluation.restoration import (
     restorer,
 )
 from symskip_jax.experiments import setup
-from symskip_jax.experiments.evaluate import choose_step
+from symskip_jax.experiments.evaluate import choose_step, skip_strength
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.workdir import make_workdir, write_json
@@ -76,6 +76,7 @@ def restore(
         Normalization.from_facts(restored.meta["normalization"]),
         tile=tile,
         overlap=shared,
+        skip_strength=skip_strength(restored),
     )
     columns = () if sigma is None else FIGURES
     table = _Table(max(len(picture.name) for picture in pictures), columns)
@@ -108,7 +109,7 @@ def restore(
         "tile": tile,
         "overlap": shared,
         "seamless": shared >= exact_overlap(model),
-        "mean": mean,
+        **mean,
         "images": records,
     }
     write_json(out / "restore.json", facts)

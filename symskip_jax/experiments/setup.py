@@ -10,6 +10,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.models import (
     AutoEncoder,
     Classifier,
+    Segmenter,
     Spec,
     network_1,
     network_2,
@@ -40,7 +41,23 @@ def make_spec(config: ConfigDict) -> Spec:
 def make_autoencoder(config: ConfigDict, channels: int) -> AutoEncoder:
     """Returns the auto-encoder of `config.model` for images of so many channels."""
     model = config.model
-    return AutoEncoder(make_spec(config), channels, model.skip, model.init, jnp.dtype(model.dtype))
+    return AutoEncoder(
+        make_spec(config),
+        channels,
+        model.skip,
+        model.init,
+        jnp.dtype(model.dtype),
+        skip_placement=model.skip_placement,
+        skip_gate=model.skip_gate,
+        bottleneck=model.bottleneck,
+    )
+
+
+def autoencoder_facts(config: ConfigDict) -> dict[str, str]:
+    """Returns what shapes an auto-encoder beside its table, as JSON holds it."""
+    model = config.model
+    names = ("skip", "skip_placement", "skip_gate", "bottleneck")
+    return {name: model[name] for name in names}
 
 
 def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
@@ -49,6 +66,30 @@ def make_classifier(config: ConfigDict, num_classes: int) -> Classifier:
     return Classifier(
         make_spec(config), num_classes, model.dropout, model.init, jnp.dtype(model.dtype)
     )
+
+
+def make_segmenter(config: ConfigDict, num_classes: int) -> Segmenter:
+    """Returns the segmenter of `config.model`.
+
+    Raises:
+        UserError: a network that cannot be one.
+    """
+    model = config.model
+    plain = {"skip_placement": "before", "skip_gate": "none", "bottleneck": "none"}
+    for key, value in plain.items():
+        if model[key] != value:
+            raise UserError(f"config key model.{key}={model[key]!r} has no masks: set {value!r}")
+    if model.name not in ("network_1", "network_2", "network_3"):
+        raise UserError(
+            f"config key model.name={model.name!r} has no masks: set network_1, _2 or _3"
+        )
+    spec = make_spec(config)
+    if spec.layers[0].stride != 1:
+        raise UserError(
+            f"{spec.name} halves images in its first layer, so a convolution in the place of the "
+            "last deconvolution has no masks of their size: set model.blocks=(2, ...)"
+        )
+    return Segmenter(spec, num_classes, model.skip, model.init, jnp.dtype(model.dtype))
 
 
 def make_augmentation(config: ConfigDict) -> Augmentation:
@@ -60,7 +101,7 @@ def make_corruption(config: ConfigDict, normalization: Normalization) -> Corrupt
     """Returns the corruption of `config.corruption`, which masks with the mean of the data.
 
     Raises:
-        UserError: a block that does not fit the crop.
+        UserError: a block that does not fit the crop, or a range of noise levels that is none.
     """
     corruption = config.corruption
     block, crop = tuple(corruption.block_size), tuple(config.data.crop)
@@ -71,8 +112,14 @@ def make_corruption(config: ConfigDict, normalization: Normalization) -> Corrupt
             f"config key corruption.block_size={block} does not fit the crop {crop}; "
             f"choose 1 to {crop[0]} and 1 to {crop[1]}"
         )
+    highest = corruption.sigma_max
+    if highest > 0 and (corruption.kind != "gaussian" or highest <= corruption.sigma):
+        raise UserError(
+            f"config key corruption.sigma_max={highest} must be 0, or be above corruption.sigma="
+            f"{corruption.sigma} with corruption.kind=gaussian, not {corruption.kind}"
+        )
     return Corruption(
-        corruption.kind, corruption.sigma, corruption.num_blocks, block, normalization.mean
+        corruption.kind, corruption.sigma, corruption.num_blocks, block, normalization.mean, highest
     )
 
 

@@ -1,19 +1,26 @@
-"""Flax modules: the auto-encoder, the classifier, and the tables that shape them."""
+"""Flax modules: the auto-encoder, what is made of it, and the tables that shape them."""
 
 from symskip_jax.models.activations import activations
-from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder
+from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder, count_inner_skips
 from symskip_jax.models.classifier import Classifier, Head
+from symskip_jax.models.context_encoder import Discriminator, discriminator_layers
+from symskip_jax.models.segmenter import Segmenter, apply_padded
 from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3, red_net
 
 __all__ = [
     "AutoEncoder",
     "Classifier",
     "Decoder",
+    "Discriminator",
     "Encoder",
     "Head",
     "Layer",
+    "Segmenter",
     "Spec",
     "activations",
+    "count_inner_skips",
+    "discriminator_layers",
+    "apply_padded",
     "network_1",
     "network_2",
     "network_3",

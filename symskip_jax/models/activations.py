@@ -21,8 +21,10 @@ def activations(
     Returns:
         In the model's dtype, by name: `encoder.0.raw` (the output of the first convolution) and
         `encoder.0.relu` (after BatchNorm and ReLU), and so on; `decoder.1.raw` (before a skip is
-        added), `decoder.1.relu` and so on, where decoder i mirrors encoder i and decoder 0 has
-        `raw` only; of a head `head.logits` and, of its hidden layers, `head.fc0.raw` and so on.
+        added), `decoder.1.relu` (what the next layer is given) and so on, where decoder i mirrors
+        encoder i and decoder 0 has `raw` only; of a bottleneck `channel_wise.raw` and
+        `channel_wise.relu`; of a head `head.logits` and, of its hidden layers, `head.fc0.raw` and
+        so on.
     """
     _, captured = model.apply(variables, images_bhwc, train=False, mutable=["intermediates"])
     # Flax keeps a tuple, as a module may be called more than once; these are called once.

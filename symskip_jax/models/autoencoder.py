@@ -7,10 +7,14 @@ from flax import linen as nn
 from jax import Array
 from jax.typing import DTypeLike
 
+from symskip_jax.models.context_encoder import ChannelWise
 from symskip_jax.models.layers import Conv, Deconv, Init, batch_norm
 from symskip_jax.models.specs import Layer, Spec
 
 Skip = Literal["symmetric", "none"]
+SkipPlacement = Literal["before", "after"]
+SkipGate = Literal["none", "learned"]
+Bottleneck = Literal["none", "channel_wise"]
 
 
 def skip_source(decoder_layer: int) -> int | None:
@@ -20,6 +24,14 @@ def skip_source(decoder_layer: int) -> int | None:
     layer i, so its output has the shape of the output of encoder layer i - 1. Layers count from 0.
     """
     return decoder_layer - 1 if decoder_layer >= 2 and decoder_layer % 2 == 0 else None
+
+
+def count_inner_skips(spec: Spec) -> int:
+    """Returns how many skips join an encoder to its decoder; input to output is not among them.
+
+    Skip k, from 0, ends in decoder layer 2 (k + 1).
+    """
+    return sum(skip_source(i) is not None for i in range(1, len(spec.layers)))
 
 
 class ConvBlock(nn.Module):
@@ -49,8 +61,9 @@ class ConvBlock(nn.Module):
 
 
 class DeconvBlock(nn.Module):
-    """Deconvolution, plus a raw output of the encoder where a skip ends, BatchNorm, ReLU.
+    """Deconvolution, plus an output of the encoder where a skip ends, BatchNorm, ReLU.
 
+    A skip may end after the ReLU instead, and each of its channels may have a learned strength.
     Without `batch_norm` the deconvolution has a bias instead.
     """
 
@@ -59,6 +72,8 @@ class DeconvBlock(nn.Module):
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    skip_placement: SkipPlacement = "before"
+    skip_gate: SkipGate = "none"
     batch_norm: bool = True
 
     @nn.compact
@@ -76,10 +91,17 @@ class DeconvBlock(nn.Module):
             name="deconv",
         )
         raw = deconv(x_bhwc, out_size)
-        y = raw if skip_bhwc is None else raw + skip_bhwc
+        if skip_bhwc is not None and self.skip_gate == "learned":
+            gate = self.param("skip_gate", nn.initializers.ones_init(), (self.features,))
+            skip_bhwc = skip_bhwc * gate.astype(self.dtype)
+        y = raw
+        if skip_bhwc is not None and self.skip_placement == "before":
+            y = raw + skip_bhwc
         if self.batch_norm:
             y = batch_norm(self.dtype, self.axis_name)(y, use_running_average=not train)
         y = nn.relu(y)
+        if skip_bhwc is not None and self.skip_placement == "after":
+            y = y + skip_bhwc
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y
@@ -113,18 +135,19 @@ class OutputBlock(nn.Module):
 class Encoder(nn.Module):
     """The chain of convolutions of a spec.
 
-    Shapes: [B, H, W, C] normalised -> features [B, h, w, width of the last layer] and the raw
-    output of each convolution.
+    Shapes: [B, H, W, C] normalised -> features [B, h, w, width of the last layer] and what each
+    layer offers to a skip: its raw output, or its activation if skips are placed after it.
     """
 
     spec: Spec
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    skip_placement: SkipPlacement = "before"
 
     @nn.compact
     def __call__(self, images_bhwc: Array, *, train: bool) -> tuple[Array, list[Array]]:
-        x, raws = images_bhwc, []
+        x, offered = images_bhwc, []
         for i, layer in enumerate(self.spec.layers):
             block = ConvBlock(
                 layer,
@@ -135,8 +158,8 @@ class Encoder(nn.Module):
                 name=str(i),
             )
             x, raw = block(x, train=train)
-            raws.append(raw)
-        return x, raws
+            offered.append(raw if self.skip_placement == "before" else x)
+        return x, offered
 
 
 class Decoder(nn.Module):
@@ -151,15 +174,18 @@ class Decoder(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    skip_placement: SkipPlacement = "before"
+    skip_gate: SkipGate = "none"
 
     @nn.compact
     def __call__(
         self,
         features_bhwc: Array,
-        encoder_raws: list[Array],
+        encoder_outputs: list[Array],
         image_size: tuple[int, int],
         *,
         train: bool,
+        skip_scale: Array | float | None = None,
     ) -> Array:
         layers = self.spec.layers
         sizes = self.spec.sizes(*image_size)
@@ -172,13 +198,30 @@ class Decoder(nn.Module):
                 self.initializer,
                 self.dtype,
                 self.axis_name,
+                self.skip_placement,
+                self.skip_gate,
                 self.spec.batch_norm,
                 name=str(i),
             )
-            x = block(x, None if source is None else encoder_raws[source], sizes[i], train=train)
-        return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(
-            x, sizes[0]
+            skip = None
+            if source is not None:
+                skip = _scaled(encoder_outputs[source], skip_scale, source // 2)
+            x = block(x, skip, sizes[i], train=train)
+        return self.output(x, sizes[0])
+
+    def output(self, x_bhwc: Array, image_size: tuple[int, int]) -> Array:
+        """Adds what stands in the place of the last deconvolution."""
+        block = OutputBlock(
+            self.spec.layers[0], self.channels, self.initializer, self.dtype, name="0"
         )
+        return block(x_bhwc, image_size)
+
+
+def _scaled(x_bhwc: Array, skip_scale: Array | float | None, skip: int) -> Array:
+    if skip_scale is None:
+        return x_bhwc
+    scale = jnp.asarray(skip_scale, x_bhwc.dtype)
+    return x_bhwc * (scale if scale.ndim == 0 else scale[:, skip, None, None, None])
 
 
 class AutoEncoder(nn.Module):
@@ -193,6 +236,11 @@ class AutoEncoder(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
+        skip_placement: `before` adds raw outputs, BatchNorm and ReLU follow; `after` adds the
+            activation of the encoder to that of the decoder.
+        skip_gate: `learned` multiplies each channel of an inner skip by a number, 1 at first.
+        bottleneck: `channel_wise` puts Context Encoder's layer between the halves, and leaves the
+            input-to-output skip away. It serves only the image size of its initialisation.
     """
 
     spec: Spec
@@ -201,17 +249,47 @@ class AutoEncoder(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    skip_placement: SkipPlacement = "before"
+    skip_gate: SkipGate = "none"
+    bottleneck: Bottleneck = "none"
 
     def setup(self) -> None:
-        """Builds the two halves."""
-        self.encoder = Encoder(self.spec, self.initializer, self.dtype, self.axis_name)
-        self.decoder = Decoder(
-            self.spec, self.channels, self.skip, self.initializer, self.dtype, self.axis_name
+        """Builds the two halves, and what is between them."""
+        self.encoder = Encoder(
+            self.spec, self.initializer, self.dtype, self.axis_name, self.skip_placement
         )
+        self.decoder = Decoder(
+            self.spec,
+            self.channels,
+            self.skip,
+            self.initializer,
+            self.dtype,
+            self.axis_name,
+            self.skip_placement,
+            self.skip_gate,
+        )
+        if self.bottleneck == "channel_wise":
+            self.channel_wise = ChannelWise(self.initializer, self.dtype, self.axis_name)
 
-    def __call__(self, corrupted_bhwc: Array, *, train: bool) -> Array:
-        """Returns the reconstruction; its residual to the input is what the network computes."""
-        features, raws = self.encoder(corrupted_bhwc, train=train)
+    def __call__(
+        self, corrupted_bhwc: Array, *, train: bool, skip_scale: Array | float | None = None
+    ) -> Array:
+        """Returns the reconstruction.
+
+        Args:
+            corrupted_bhwc: [B, H, W, C] normalised.
+            train: whether BatchNorm takes the statistics of the batch.
+            skip_scale: what the inner skips are multiplied by: a number, or [B, inner skips] in
+                the order of `count_inner_skips`; None for 1.
+        """
+        features, offered = self.encoder(corrupted_bhwc, train=train)
         _, height, width, _ = corrupted_bhwc.shape
-        residual = self.decoder(features, raws, (height, width), train=train)
-        return corrupted_bhwc.astype(jnp.float32) + residual.astype(jnp.float32)
+        if self.bottleneck == "channel_wise":
+            features = self.channel_wise(features, train=train)
+        decoded = self.decoder(
+            features, offered, (height, width), train=train, skip_scale=skip_scale
+        ).astype(jnp.float32)
+        if self.bottleneck == "channel_wise":
+            return decoded
+        # What the network computes is the residual to its input.
+        return corrupted_bhwc.astype(jnp.float32) + decoded

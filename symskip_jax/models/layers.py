@@ -16,11 +16,14 @@ BATCH_NORM_EPSILON = 1e-5
 _DIMENSIONS = ("NHWC", "HWIO", "NHWC")
 
 
-def kernel_init(init: Init) -> jax.nn.initializers.Initializer:
-    """Returns the paper's Gaussian(0, 0.01) (section 4) or He's Gaussian(0, sqrt(2 / fan_in))."""
+def kernel_init(init: Init, batch_axis: tuple[int, ...] = ()) -> jax.nn.initializers.Initializer:
+    """Returns the paper's Gaussian(0, 0.01) (section 4) or He's Gaussian(0, sqrt(2 / fan_in)).
+
+    Axes of a kernel in `batch_axis` count for neither its inputs nor its outputs.
+    """
     if init == "gaussian":
         return nn.initializers.normal(0.01)
-    return nn.initializers.variance_scaling(2.0, "fan_in", "normal")
+    return nn.initializers.variance_scaling(2.0, "fan_in", "normal", batch_axis=batch_axis)
 
 
 def strided_convolution(x_bhwc: Array, kernel_hwio: Array, stride: int) -> Array:

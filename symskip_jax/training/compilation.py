@@ -23,6 +23,18 @@ def compiler_options(platform: str | None = None) -> dict[str, str]:
     return _known_cpu_options() if (platform or jax.default_backend()) == "cpu" else {}
 
 
+def options_to_run_once(platform: str) -> dict[str, int]:
+    """Returns the options of XLA for a program that runs once: compiled in little time.
+
+    On a CPU a third of the time or less for drawing the parameters of a network, which come out the
+    same bit for bit.
+
+    Args:
+        platform: that the program is for.
+    """
+    return {"xla_backend_optimization_level": 1} if platform == "cpu" else {}
+
+
 @functools.cache
 def _known_cpu_options() -> dict[str, str]:
     """Experimental options come and go; a compiler that lacks one would refuse the whole program.

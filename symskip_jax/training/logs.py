@@ -122,6 +122,9 @@ def _figures(record: dict[str, Any]) -> str:
         "psnr_identity": "(input {:.2f} dB)",
         "ssim": "SSIM {:.3f}",
         "accuracy": "accuracy {:.2%}",
+        "mean_average_precision": "mAP {:.2%}",
+        "mean_iu": "mean IU {:.2%}",
+        "pixel_accuracy": "pixels {:.2%}",
         "images_per_second": "{:.0f} images/s",
     }
     parts = [

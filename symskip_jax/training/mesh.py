@@ -7,7 +7,7 @@ import jax
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from symskip_jax.training.compilation import compiler_options
+from symskip_jax.training.compilation import compiler_options, options_to_run_once
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
@@ -44,6 +44,13 @@ def jit_step(step: Step, mesh: Mesh) -> Step:
         donate_argnums=0,
         compiler_options=compiler_options(mesh.devices.flat[0].platform),
     )
+
+
+def make_replicated(make: Callable[[], TrainState], mesh: Mesh) -> TrainState:
+    """Computes a state, once, on every device of a mesh."""
+    platform = mesh.devices.flat[0].platform
+    options = options_to_run_once(platform)
+    return jax.jit(make, out_shardings=replicated(mesh), compiler_options=options)()
 
 
 def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:

@@ -13,9 +13,10 @@ import jax.numpy as jnp
 import optax
 from jax import Array, lax
 
-from symskip_jax import metrics
-from symskip_jax.models import AutoEncoder, Classifier
+from symskip_jax.models import AutoEncoder, Classifier, Segmenter
 from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
+from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
+from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
     FinetuneTransform,
@@ -28,6 +29,8 @@ from symskip_jax.transforms import (
 
 # Arrays of JAX or NumPy by name.
 Batch = Mapping[str, Any]
+# (keys_b, labels) -> labels, where they change with their images
+LabelTransform = Callable[[Array, Array], Array]
 # (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
 LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
 
@@ -40,6 +43,8 @@ def pretrain_step(
     optimizer: optax.GradientTransformationExtraArgs,
     transform: PretrainTransform,
     normalization: Normalization,
+    loss: ReconstructionLoss = "image",
+    skips: SkipSchedule = ALL_SKIPS,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -52,57 +57,67 @@ def pretrain_step(
         optimizer: that the state was made with.
         transform: crop, flip and corruption.
         normalization: of the pixels.
+        loss: `image`, the mean squared error of normalised pixels; or `masked`, in which masked
+            pixels weigh more, see `symskip_jax.training.reconstruction.masked_error`.
+        skips: strength of the inner skips.
         accumulate: micro-batches that the batch is cut into, one after the other; it divides B.
             Micro-batch m holds the images m, m + accumulate, and so on. BatchNorm sees one
             micro-batch at a time.
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and `loss` (mean squared error of normalised pixels) and `psnr` (dB, peak
-        255).
+        The new state, and `loss`, `psnr` (dB, peak 255) and, beside a masked loss, `mse` (mean
+        squared error of normalised pixels).
     """
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
     ) -> tuple[Array, tuple[Any, Metrics]]:
-        corrupted, clean = transform(keys_b, batch["image"])
-        target = normalization.normalize(clean)
-        reconstruction, updated = model.apply(
+        rebuilt = reconstruct_batch(
             {"params": params, "batch_stats": batch_stats},
-            normalization.normalize(corrupted),
-            train=True,
-            mutable=["batch_stats"],
+            batch["image"],
+            keys_b,
+            state.step,
+            model=model,
+            transform=transform,
+            normalization=normalization,
+            loss=loss,
+            skips=skips,
         )
-        loss = jnp.mean(jnp.square(reconstruction - target))
-        pixels = jnp.clip(normalization.denormalize(reconstruction), 0, 255)
-        psnr = metrics.psnr(pixels, clean).mean()
-        return loss, (updated["batch_stats"], {"loss": loss, "psnr": psnr})
+        return rebuilt.loss, (rebuilt.batch_stats, rebuilt.measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+
+
+def keep_labels(keys_b: Array, labels: Array) -> Array:
+    """The label transform of images whose classes are the same wherever they are cropped."""
+    return labels
 
 
 def finetune_step(
     state: TrainState,
     batch: Batch,
     *,
-    model: Classifier,
+    model: Classifier | Segmenter,
     optimizer: optax.GradientTransformationExtraArgs,
     transform: FinetuneTransform,
     normalization: Normalization,
     task_loss: TaskLoss = classification_loss,
+    transform_labels: LabelTransform = keep_labels,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
-    """Learns to classify, all layers at once (sections 3.3 and 5).
+    """Learns a task from labels, all layers at once (sections 3.3 and 5).
 
     Args:
-        state: of the classifier.
-        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B].
-        model: the classifier.
+        state: of the classifier or segmenter.
+        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B] or as the task has it.
+        model: the classifier or segmenter.
         optimizer: that the state was made with.
         transform: crop, flip and the occasional corruption.
         normalization: of the pixels, as in pre-training.
         task_loss: of the outputs and labels.
+        transform_labels: of the labels; masks are cropped and flipped with their images.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 
@@ -121,10 +136,10 @@ def finetune_step(
             mutable=["batch_stats"],
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        loss, measured = task_loss(logits, batch["label"])
+        loss, measured = task_loss(logits, transform_labels(keys_b, batch["label"]))
         return loss, (updated["batch_stats"], measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
 def head_step(
@@ -136,6 +151,7 @@ def head_step(
     transform: FinetuneTransform,
     normalization: Normalization,
     task_loss: TaskLoss = classification_loss,
+    transform_labels: LabelTransform = keep_labels,
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
@@ -159,13 +175,13 @@ def head_step(
             method=model.logits,
             rngs={"dropout": keys_for(keys_b, Purpose.DROPOUT)[0]},
         )
-        loss, measured = task_loss(logits, batch["label"])
+        loss, measured = task_loss(logits, transform_labels(keys_b, batch["label"]))
         return loss, (batch_stats, measured)
 
-    return _descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
+    return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
 
-def _descend(
+def descend(
     state: TrainState,
     batch: Batch,
     loss_fn: LossFn,
@@ -173,7 +189,20 @@ def _descend(
     accumulate: int,
     axis_name: str | None,
 ) -> tuple[TrainState, Metrics]:
-    """Takes one step of the optimiser down the gradient of a loss."""
+    """Takes one step of the optimiser down the gradient of a loss.
+
+    Args:
+        state: of the network.
+        batch: arrays [B, ...] by name, `image` among them.
+        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it; each
+            image draws by its own key.
+        optimizer: that the state was made with; it is told the measured `loss`.
+        accumulate: as in `pretrain_step`.
+        axis_name: the mapped axis under pmap.
+
+    Returns:
+        The new state, and what was measured.
+    """
     keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
     gradients, batch_stats, measured = _gradients(
         loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate

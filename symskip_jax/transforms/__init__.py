@@ -4,16 +4,24 @@ Every random transform takes one key an image, so that an image's draw depends o
 own key: not on the batch around it nor on the device that holds it.
 """
 
-from symskip_jax.transforms.corrupt import Corruption, gaussian_noise, mask_blocks
+from symskip_jax.transforms.corrupt import (
+    MASKING_KINDS,
+    Corruption,
+    gaussian_noise,
+    mask_blocks,
+)
 from symskip_jax.transforms.geometry import center_crop, random_crop, random_flip
+from symskip_jax.transforms.labels import MaskTransform
 from symskip_jax.transforms.normalize import Normalization, measure_normalization
 from symskip_jax.transforms.pipeline import Augmentation, FinetuneTransform, PretrainTransform
 from symskip_jax.transforms.randomness import Purpose, image_keys, keys_for
 
 __all__ = [
+    "MASKING_KINDS",
     "Augmentation",
     "Corruption",
     "FinetuneTransform",
+    "MaskTransform",
     "Normalization",
     "PretrainTransform",
     "Purpose",

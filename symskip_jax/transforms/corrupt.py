@@ -1,4 +1,4 @@
-"""The corruptions of section 3.2, on the 0-255 scale."""
+"""The corruptions of section 3.2 and Context Encoder's, on the 0-255 scale."""
 
 import dataclasses
 from typing import Literal
@@ -7,20 +7,44 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from symskip_jax.errors import UserError
+from symskip_jax.transforms.masks import block_masks, center_masks, region_masks
 
-def gaussian_noise(keys_b: Array, images_bhwc: Array, sigma: float) -> Array:
+MASKING_KINDS = ("blocks", "center", "regions")
+
+
+def gaussian_noise(keys_b: Array, images_bhwc: Array, sigma: float | Array) -> Array:
     """Adds Gaussian noise of mean 0 and deviation `sigma` to each pixel; nothing is clipped.
 
     Args:
         keys_b: [B] one key an image.
         images_bhwc: [B, H, W, C] float32 on the 0-255 scale.
-        sigma: noise level on the 0-255 scale.
+        sigma: noise level on the 0-255 scale, of all images or [B, 1, 1, 1] of each.
 
     Returns:
         [B, H, W, C] float32.
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, images_bhwc.shape[1:]))(keys_b)
     return images_bhwc + sigma * noise
+
+
+def gaussian_noise_between(
+    keys_b: Array, images_bhwc: Array, sigma: float, sigma_max: float
+) -> Array:
+    """Adds Gaussian noise whose level is each image's own, uniform from `sigma` to `sigma_max`.
+
+    Arguments and result are those of `gaussian_noise`.
+    """
+    keys_b2 = jax.vmap(jax.random.split)(keys_b)
+    levels_b = jax.vmap(lambda key: jax.random.uniform(key, minval=sigma, maxval=sigma_max))(
+        keys_b2[:, 0]
+    )
+    return gaussian_noise(keys_b2[:, 1], images_bhwc, levels_b[:, None, None, None])
+
+
+def paint(images_bhwc: Array, mask_bhw: Array, fill: tuple[float, ...]) -> Array:
+    """Paints `fill` [C] over the masked pixels of images [B, H, W, C]."""
+    return jnp.where(mask_bhw[..., None], jnp.array(fill, images_bhwc.dtype), images_bhwc)
 
 
 def mask_blocks(
@@ -30,32 +54,9 @@ def mask_blocks(
     block_size: tuple[int, int],
     fill: tuple[float, ...],
 ) -> Array:
-    """Paints `num_blocks` blocks of `block_size` over each image, anywhere inside it.
-
-    Blocks of one image may overlap, so at most num_blocks * h * w pixels are masked.
-
-    Args:
-        keys_b: [B] one key an image.
-        images_bhwc: [B, H, W, C] float32.
-        num_blocks: blocks an image.
-        block_size: (h, w) in pixels, at most (H, W).
-        fill: [C] the value painted.
-
-    Returns:
-        [B, H, W, C] float32.
-    """
+    """Paints `fill` [C] over blocks of float32 images [B, H, W, C]; see `block_masks`."""
     height, width = images_bhwc.shape[1:3]
-    block_h, block_w = block_size
-    limits = jnp.array([height - block_h + 1, width - block_w + 1])
-
-    def masked_hw(key: Array) -> Array:
-        top, left = jax.random.randint(key, (num_blocks, 2), 0, limits).T[..., None]
-        rows = (jnp.arange(height) >= top) & (jnp.arange(height) < top + block_h)
-        columns = (jnp.arange(width) >= left) & (jnp.arange(width) < left + block_w)
-        return (rows[:, :, None] & columns[:, None, :]).any(0)
-
-    mask_bhw = jax.vmap(masked_hw)(keys_b)
-    return jnp.where(mask_bhw[..., None], jnp.array(fill, images_bhwc.dtype), images_bhwc)
+    return paint(images_bhwc, block_masks(keys_b, (height, width), num_blocks, block_size), fill)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,23 +64,56 @@ class Corruption:
     """A corruption with its settings.
 
     Attributes:
-        kind: `gaussian`, `blocks` (one big block is num_blocks=1) or `none`.
+        kind: `gaussian`, `blocks` (one big block is num_blocks=1), `center` or `regions` (Context
+            Encoder's masks) or `none`.
         sigma: of `gaussian`, on the 0-255 scale.
         num_blocks: of `blocks`.
         block_size: (h, w) of `blocks`, in pixels.
-        fill: [C] of `blocks`; the mean of the data, which is 0 after normalisation.
+        fill: [C] of what is masked; the mean of the data, which is 0 after normalisation.
+        sigma_max: of `gaussian`: if above `sigma`, each image's own level is drawn up to this.
     """
 
-    kind: Literal["gaussian", "blocks", "none"]
+    kind: Literal["gaussian", "blocks", "center", "regions", "none"]
     sigma: float = 0.0
     num_blocks: int = 0
     block_size: tuple[int, int] = (0, 0)
     fill: tuple[float, ...] = (0.0,)
+    sigma_max: float = 0.0
 
     def __call__(self, keys_b: Array, images_bhwc: Array) -> Array:
         """Corrupts float32 images [B, H, W, C] on the 0-255 scale, each by its own key."""
+        if self.kind == "gaussian" and self.sigma_max > self.sigma:
+            return gaussian_noise_between(keys_b, images_bhwc, self.sigma, self.sigma_max)
         if self.kind == "gaussian":
             return gaussian_noise(keys_b, images_bhwc, self.sigma)
-        if self.kind == "blocks" and self.num_blocks > 0:
-            return mask_blocks(keys_b, images_bhwc, self.num_blocks, self.block_size, self.fill)
-        return images_bhwc
+        if self.kind == "none":
+            return images_bhwc
+        return self.with_mask(keys_b, images_bhwc)[0]
+
+    def with_mask(self, keys_b: Array, images_bhwc: Array) -> tuple[Array, Array]:
+        """Corrupts images, and says where.
+
+        Args:
+            keys_b: [B] one key an image.
+            images_bhwc: [B, H, W, C] float32 on the 0-255 scale.
+
+        Returns:
+            What a call returns, and the mask, float32 [B, H, W, 1], 1 where masked.
+
+        Raises:
+            UserError: this kind of corruption masks nothing.
+        """
+        height, width = images_bhwc.shape[1:3]
+        size = (height, width)
+        if self.kind == "blocks":
+            mask_bhw = block_masks(keys_b, size, self.num_blocks, self.block_size)
+        elif self.kind == "center":
+            mask_bhw = center_masks(len(images_bhwc), size)
+        elif self.kind == "regions":
+            mask_bhw = region_masks(keys_b, size)
+        else:
+            raise UserError(
+                f"corruption.kind={self.kind} masks no pixels; choose one of "
+                f"{', '.join(MASKING_KINDS)}"
+            )
+        return paint(images_bhwc, mask_bhw, self.fill), mask_bhw[..., None].astype(jnp.float32)

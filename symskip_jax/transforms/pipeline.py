@@ -40,6 +40,12 @@ class PretrainTransform:
         clean = self.augmentation(keys_b, images_bhwc)
         return self.corruption(keys_for(keys_b, Purpose.CORRUPTION), clean), clean
 
+    def with_mask(self, keys_b: Array, images_bhwc: Array) -> tuple[Array, Array, Array]:
+        """Transforms images in the same way, and says where: see `Corruption.with_mask`."""
+        clean = self.augmentation(keys_b, images_bhwc)
+        corrupted, mask = self.corruption.with_mask(keys_for(keys_b, Purpose.CORRUPTION), clean)
+        return corrupted, clean, mask
+
 
 @dataclasses.dataclass(frozen=True)
 class FinetuneTransform:

@@ -14,6 +14,7 @@ class Purpose(enum.IntEnum):
     CORRUPTION = 2
     CORRUPT_OR_NOT = 3
     DROPOUT = 4
+    SKIP_DROP = 20
 
 
 def image_keys(key: Array, count: int, axis_name: str | None = None) -> Array:

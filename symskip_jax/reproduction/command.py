@@ -1,0 +1,140 @@
+"""`symskip reproduce`: an experiment of the paper, from its commands to its table."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from symskip_jax.analysis.files import write_atomically
+from symskip_jax.errors import UserError
+from symskip_jax.reproduction.cost import run_flops
+from symskip_jax.reproduction.datasets import chosen_names
+from symskip_jax.reproduction.definitions import define
+from symskip_jax.reproduction.drawing import draw
+from symskip_jax.reproduction.grid import Experiment, Scale
+from symskip_jax.reproduction.logs import nominal_command
+from symskip_jax.reproduction.machine import STEP_SHARE, machine_text
+from symskip_jax.reproduction.running import (
+    Execute,
+    Job,
+    Place,
+    in_a_process,
+    machine_of_a_process,
+    run_jobs,
+    to_do,
+)
+from symskip_jax.reproduction.smoke_data import make_smoke_data
+from symskip_jax.reproduction.summary import measure
+from symskip_jax.reproduction.tables import as_csv, markdown, page
+
+FAILED = 1
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What runs the commands, and what says on which machine."""
+
+    execute: Execute = in_a_process
+    machine: Callable[[], Mapping[str, Any]] = machine_of_a_process
+
+
+def reproduce(
+    name: str,
+    *,
+    scale: Scale,
+    seeds: int | None,
+    only: str | None,
+    dry_run: bool,
+    data: Sequence[str],
+    runs: Path,
+    results: Path,
+    hands: Hands = Hands(),
+) -> int:
+    """Runs what of an experiment is not done yet, and writes its table and its pictures.
+
+    Args:
+        name: of the experiment: table2.
+        scale: `paper`; `small`, for two CPU cores; `smoke`, to see that everything runs.
+        seeds: how many, from 0 on; None for as many as the experiment has by default.
+        only: a row of the table or the name of a run; None for all.
+        dry_run: print the commands, their operations and the time expected, and run nothing.
+        data: `ROLE=NAME` of datasets that are not where they are looked for.
+        runs: root of the working folders, with the checkpoints.
+        results: root of the results: `NAME/SCALE/` gets logs, `table.md`, `table.csv`, plots.
+        hands: what runs the commands.
+
+    Returns:
+        0, or 1 where a command failed; the table is written either way.
+
+    Raises:
+        UserError: there is no such experiment, cell or role, or not even one seed.
+        StoppedError: stopped; the same command goes on from there.
+    """
+    experiment = define(name, scale)
+    if seeds is not None and seeds < 1:
+        raise UserError(f"--seeds {seeds} must be at least 1")
+    chosen = experiment.only(only)
+    numbers = range(seeds or experiment.seeds)
+    names = chosen_names(data)
+    if scale == "smoke":
+        given = {choice.partition("=")[0] for choice in data}
+        made = make_smoke_data(runs / "smoke_data")
+        names |= {role: made[role] for role in made if role not in given}
+    place = Place(runs, results, names)
+    jobs = to_do(chosen, numbers, place)
+    machine = hands.machine() if jobs else {}
+    if dry_run:
+        print(_plan(chosen, jobs, len(numbers), place, machine))
+        return 0
+    failed = run_jobs(chosen, jobs, place, hands.execute, machine)
+    write_tables(experiment, results)
+    print(markdown(measure(experiment, results)))
+    print(f"\nwritten to {results / name / scale}", file=sys.stderr)
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} runs failed; see above", file=sys.stderr)
+    return FAILED if failed else 0
+
+
+def write_tables(experiment: Experiment, results: Path) -> None:
+    """Writes the table of an experiment, and its pictures, from the logs below a folder."""
+    folder = results / experiment.name / experiment.scale
+    measured = measure(experiment, results)
+    write_atomically(folder / "table.md", page(experiment, measured).encode())
+    write_atomically(folder / "table.csv", as_csv(measured).encode())
+    draw(experiment, measured, folder, results)
+
+
+def _plan(
+    experiment: Experiment,
+    jobs: Sequence[Job],
+    num_seeds: int,
+    place: Place,
+    machine: Mapping[str, Any],
+) -> str:
+    """Returns every command with its cost."""
+    done = len(experiment.runs()) * num_seeds - len(jobs)
+    lines = [f"# {experiment.title} {len(jobs)} commands to run, {max(done, 0)} done already"]
+    if not jobs:
+        return lines[0]
+    rate = STEP_SHARE * machine["matrix_flops_per_second"]
+    lines.append(
+        f"# times are for {machine_text(dict(machine))}: {rate:.2g} FLOP/s, a quarter of what "
+        "large matrix products reach here just now"
+    )
+    total = 0.0
+    for job in jobs:
+        flops = run_flops(job.run, place.names)
+        total += flops or 0.0
+        cost = "not counted" if flops is None else f"{flops:.2g} FLOPs, {_time(flops / rate)}"
+        command = nominal_command(job.run, experiment.scale, job.seed, place.names)
+        lines += [f"\n# {job.run.name}, seed {job.seed}: {cost}", command]
+    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(total / rate)}")
+    return "\n".join(lines)
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} s"

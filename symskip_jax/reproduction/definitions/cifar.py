@@ -1,0 +1,169 @@
+"""CIFAR-10 and CIFAR-100: tables 1 and 2, figures 2 and 3, supplement D."""
+
+from symskip_jax.reproduction.definitions.starts import (
+    HE,
+    NO_SKIP,
+    NOT_CORRUPTED,
+    Starts,
+    config_at,
+    seeds_at,
+    settings_at,
+)
+from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
+
+ACCURACY = "test accuracy (%)"
+PSNR = "PSNR (dB)"
+
+
+def table1(scale: Scale) -> Experiment:
+    """All labels, Network-1, Gaussian noise."""
+    cells: tuple[Cell, ...] = ()
+    for role, name, paper in (
+        ("cifar10", "CIFAR-10", ("93.95", "92.07", "95.15")),
+        ("cifar100", "CIFAR-100", ("74.11", "70.21", "75.41")),
+    ):
+        starts = Starts("table1", scale, role, role, settings_at(scale), prefix=f"{role}_")
+        cells += starts.cells(f"{name} {ACCURACY}", "accuracy", paper)
+    return Experiment(
+        "table1",
+        scale,
+        "Does pre-training help where every image has a label?",
+        "5.2, table 1",
+        cells,
+        seeds_at(scale, 1, 3),
+    )
+
+
+def limited_labels(scale: Scale) -> Starts:
+    """CIFAR-10 with 4,000 labels, Network-2, small blocks masked: table 2's runs."""
+    return Starts("table2", scale, "cifar10_4k", "cifar10", settings_at(scale))
+
+
+def table2(scale: Scale) -> Experiment:
+    """4,000 labels."""
+    paper = ("70.89 ± 0.30", "74.07 ± 0.43", "80.22 ± 0.37")
+    return Experiment(
+        "table2",
+        scale,
+        "Does pre-training on 50,000 images help with 4,000 labels?",
+        "5.3.1, table 2",
+        limited_labels(scale).cells(ACCURACY, "accuracy", paper),
+        2 if scale == "smoke" else 5,
+    )
+
+
+def figure2(scale: Scale) -> Experiment:
+    """Reconstructions under the three corruptions, each by a network trained for it."""
+    starts = Starts("figure2", scale, "cifar10_4k", "cifar10", settings_at(scale))
+    block = "(6, 6)" if scale == "smoke" else "(12, 12)"
+    corruptions = (
+        ("Gaussian noise", "gaussian", ("corruption.kind=gaussian", "corruption.sigma=30.0")),
+        (
+            "one big block",
+            "big_block",
+            ("corruption.num_blocks=1", f"corruption.block_size={block}"),
+        ),
+        ("many small blocks", "small_blocks", ()),
+    )
+    cells = tuple(
+        Cell(row, f"{what} {PSNR}", starts.pretrain(name, *settings), metric)
+        for row, name, settings in corruptions
+        for what, metric in (("rebuilt", "psnr"), ("corrupted", "psnr_identity"))
+    )
+    return Experiment(
+        "figure2",
+        scale,
+        "What do networks trained for each corruption rebuild?",
+        "3.2, figure 2; supplement, figure 2",
+        cells,
+        1,
+        "reconstructions",
+    )
+
+
+def figure3(scale: Scale) -> Experiment:
+    """Probes of every encoder layer of the three networks, and of two that learned nothing."""
+    starts = limited_labels(scale)
+    # The paper's third network learned to classify with every label.
+    supervised = Run(
+        "figure3",
+        "supervised",
+        "finetune",
+        "cifar10",
+        config_at("cifar10_4k", scale),
+        (*settings_at(scale), "data.num_labels=0", NOT_CORRUPTED, HE)
+        + (() if scale == "smoke" else _EVERY_LABEL[scale]),
+    )
+    looked_at = (
+        ("auto-encoder with skips", "skip", starts.pretrain("pretrain_skip")),
+        ("auto-encoder without skips", "no_skip", starts.pretrain("pretrain_no_skip", NO_SKIP)),
+        ("classification network", "supervised", supervised),
+        (
+            "auto-encoder with skips, He initialisation",
+            "skip_he",
+            starts.pretrain("pretrain_skip_he", HE),
+        ),
+    )
+    smoke = ("probe.num_labels=20", "probe.epochs=1") if scale == "smoke" else ()
+    cells = tuple(
+        Cell(
+            row,
+            column,
+            Run("figure3", f"probe_{name}", "probe", "cifar10", "", smoke, source=run),
+            metric,
+            factor,
+        )
+        for row, name, run in looked_at
+        for column, metric, factor in (
+            ("deepest layer, accuracy (%)", "deepest_accuracy", 100.0),
+            ("deepest layer, PSNR (dB)", "deepest_psnr", 1.0),
+        )
+    )
+    return Experiment(
+        "figure3",
+        scale,
+        "What do the layers of each network know of the class, and of the image?",
+        "5.1, figure 3",
+        cells,
+        1,
+        "layers",
+    )
+
+
+# As many steps as table 2's networks take with their few labels and more.
+_EVERY_LABEL = {
+    "paper": (),
+    "small": ("finetune.epochs=4", "finetune.milestones=(2.0, 3.0)"),
+}
+
+
+def supplement_d(scale: Scale) -> Experiment:
+    """PSNR against accuracy: table 2's runs, and noise and masks of other strengths."""
+    starts = Starts("supplement_d", scale, "cifar10_4k", "cifar10", settings_at(scale))
+    table = limited_labels(scale)
+    cells: list[Cell] = []
+
+    def add(row: str, run: Run) -> None:
+        assert run.source is not None
+        cells.append(Cell(row, ACCURACY, run, "accuracy", 100.0))
+        cells.append(Cell(row, PSNR, run.source, "psnr"))
+
+    add("with skips", table.skip)
+    add("without skips", table.no_skip)
+    add("with skips, He initialisation", table.skip_he)
+    for epochs in (1, 2):
+        lasting = (f"pretrain.epochs={epochs}", "pretrain.milestones=()")
+        source = starts.pretrain(f"pretrain_epochs_{epochs}", *lasting)
+        add(f"with skips, {epochs} constant epochs", starts.finetune(f"epochs_{epochs}", source))
+    for rate in ("5e-4", "5e-3"):
+        source = starts.pretrain(f"pretrain_rate_{rate}", f"pretrain.learning_rate={rate}")
+        add(f"with skips, pre-trained at {rate}", starts.finetune(f"rate_{rate}", source))
+    return Experiment(
+        "supplement_d",
+        scale,
+        "Does a better reconstruction go with a higher accuracy?",
+        "supplement D",
+        tuple(cells),
+        seeds_at(scale, 3, 2),
+        "scatter",
+    )

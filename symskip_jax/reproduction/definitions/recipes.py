@@ -1,0 +1,117 @@
+"""Beyond the paper: is there a recipe in which pre-training beats a tuned He start?"""
+
+from symskip_jax.reproduction.definitions.starts import (
+    HE,
+    NOT_CORRUPTED,
+    Starts,
+    settings_at,
+)
+from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
+
+LABELS = (250, 1000, 4000)
+
+# What pre-training does otherwise: name -> what, settings.
+PRETRAINING = {
+    "paper": ("the paper's", ()),
+    "heavier": ("larger masks", ("corruption.block_size=(9, 9)",)),
+    "noise_levels": (
+        "Gaussian noise, 10 to 100 per image",
+        ("corruption.kind=gaussian", "corruption.sigma=10.0", "corruption.sigma_max=100.0"),
+    ),
+    "masked_loss": ("masked loss", ("pretrain.loss=masked",)),
+    "skip_drop": ("skips dropped half the time", ("pretrain.skip_drop=0.5",)),
+    "skip_fade": ("skips faded out", ("pretrain.skip_fade={fade}",)),
+    "gated": ("gated skips", ("model.skip_gate=learned",)),
+    "after": ("skips after the activation", ("model.skip_placement=after",)),
+    "no_skip": ("no skips", ("model.skip=none",)),
+}
+# What fine-tuning does otherwise, for every start.
+FINETUNING = {
+    "ema": ("moving average of weights", ("finetune.ema_decay=0.99",)),
+    "cosine": (
+        "cosine with warm-up",
+        ("finetune.schedule=cosine", "finetune.warmup_epochs={warmup}"),
+    ),
+    "adamw": ("AdamW", ("finetune.optimizer=adamw", "finetune.weight_decay=0.05")),
+    "smoothing": ("label smoothing", ("finetune.label_smoothing=0.1",)),
+    "strong": ("stronger augmentation", ("finetune.augmentation=strong",)),
+}
+
+
+def recipes(scale: Scale) -> Experiment:
+    """Every option by itself, from He's initialisation, with 4,000 labels; the best with fewer."""
+    starts = Starts("recipes", scale, "cifar10_4k", "cifar10", (*settings_at(scale), HE))
+    pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
+    cells: list[Cell] = []
+
+    def add(labels: int, row: str, run: Run) -> None:
+        cells.append(Cell(row, f"{labels:,} labels, accuracy (%)", run, "accuracy", 100.0))
+
+    def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
+        return starts.finetune(f"{name}_{labels}", source, *_as_long(scale, labels), *settings)
+
+    sources = {
+        name: starts.pretrain(
+            f"pretrain_{name}", *(it.replace("{fade}", _fade(pretrain_epochs)) for it in settings)
+        )
+        for name, (_, settings) in PRETRAINING.items()
+    }
+    for labels in LABELS:
+        add(labels, "from scratch, He", tuned("scratch", labels, None, NOT_CORRUPTED))
+        longer = _equal_budget(scale, labels)
+        add(
+            labels,
+            "from scratch, He, as much computing as pre-training and fine-tuning",
+            tuned("scratch_longer", labels, None, NOT_CORRUPTED, *longer),
+        )
+        for name, (what, _) in PRETRAINING.items():
+            own = PRETRAINING[name][1] if name in ("gated", "after", "no_skip") else ()
+            add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
+    for name, (what, settings) in FINETUNING.items():
+        warmup = {"paper": "5.0", "small": "1.0", "smoke": "1.0"}[scale]
+        own = tuple(it.replace("{warmup}", warmup) for it in settings)
+        scratch = tuned(f"scratch_{name}", 4000, None, NOT_CORRUPTED, *own)
+        add(4000, f"from scratch, He, {what}", scratch)
+        add(4000, f"pre-trained, {what}", tuned(f"paper_{name}", 4000, sources["paper"], *own))
+    return Experiment(
+        "recipes",
+        scale,
+        "Is there a recipe in which pre-training beats the tuned He start?",
+        "beyond the paper",
+        tuple(cells),
+        {"paper": 3, "small": 3, "smoke": 1}[scale],
+    )
+
+
+def _fade(epochs: int) -> str:
+    return f"({epochs / 4:g}, {3 * epochs / 4:g})"
+
+
+def _as_long(scale: Scale, labels: int) -> tuple[str, ...]:
+    """Returns the settings under which few labels are trained on for as many steps as 4,000."""
+    if scale == "smoke":
+        return ()
+    epochs, head = (200, 10) if scale == "paper" else (20, 2)
+    times = 4000 // labels
+    return (f"data.num_labels={labels}", *_epochs(epochs * times, head * times))
+
+
+def _equal_budget(scale: Scale, labels: int) -> tuple[str, ...]:
+    """Returns the settings under which a random start costs what the others do with pre-training.
+
+    A pre-training step takes twice the operations of a fine-tuning step: the decoder's too.
+    """
+    if scale == "smoke":
+        return ("finetune.epochs=3",)
+    pretrain, epochs = (120, 200) if scale == "paper" else (3, 20)
+    in_all = epochs * 4000 + 2 * pretrain * 50_000
+    return _epochs(in_all // labels, 0)
+
+
+def _epochs(epochs: int, head: int) -> tuple[str, ...]:
+    milestones = ", ".join(f"{share * epochs:g}" for share in (0.3, 0.6, 0.8))
+    return (
+        f"finetune.epochs={epochs}",
+        f"finetune.milestones=({milestones})",
+        f"finetune.head_epochs={head}",
+    )

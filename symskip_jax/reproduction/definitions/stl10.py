@@ -1,0 +1,26 @@
+"""STL-10: table 3."""
+
+from symskip_jax.reproduction.definitions.starts import Starts, settings_at
+from symskip_jax.reproduction.grid import Experiment, Scale
+
+
+def table3(scale: Scale) -> Experiment:
+    """100,000 images without labels, then the ten folds of 1,000: seed k is fold k."""
+    # The invented data of smoke has one fold.
+    fold = () if scale == "smoke" else ("data.train_split=fold_{seed}",)
+    starts = Starts(
+        "table3",
+        scale,
+        "stl10",
+        "stl10",
+        (*settings_at(scale), *(("data.pretrain_split=train",) if scale == "smoke" else ())),
+        paired=fold,
+    )
+    return Experiment(
+        "table3",
+        scale,
+        "Does pre-training on 100,000 images help with 1,000 labels?",
+        "5.3.2, table 3",
+        starts.cells("test accuracy (%)", "accuracy", ("64.6 ± 0.7", "70.2 ± 0.6", "75.8 ± 0.5")),
+        1 if scale == "smoke" else 10,
+    )

@@ -1,0 +1,163 @@
+"""Pictures of an experiment, as PNG and SVG."""
+
+import io
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from symskip_jax.analysis.charts import line_styles
+from symskip_jax.analysis.files import write_atomically
+from symskip_jax.reproduction.grid import Experiment
+from symskip_jax.reproduction.summary import Measured, interval
+
+_INK, _SOFT = "#1d2327", "#8a949c"
+
+
+def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, results: Path) -> None:
+    """Draws what the cells say to `plot.png` and `plot.svg` in a folder.
+
+    Args:
+        experiment: whose `drawing` says how.
+        measured: its cells; nothing is drawn where none was run.
+        folder: of the pictures.
+        results: the root below which the logs are.
+    """
+    if not any(it.values for it in measured):
+        return
+    figure = _DRAWINGS[experiment.drawing](experiment, measured, results)
+    # The text of an SVG stays text, and the file the same from one time to the next.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": experiment.name}):
+        png, svg = io.BytesIO(), io.BytesIO()
+        FigureCanvasAgg(figure).print_figure(png, dpi=110)
+        FigureCanvasSVG(figure).print_figure(svg, metadata={"Date": None})
+    write_atomically(folder / "plot.png", png.getvalue())
+    write_atomically(folder / "plot.svg", svg.getvalue())
+
+
+def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """Seeds as points, their mean with its 95 % interval, the paper's figure as a ring."""
+    columns = list(dict.fromkeys(it.cell.column for it in measured))
+    most = max(sum(it.cell.column == column for it in measured) for column in columns)
+    figure = Figure(figsize=(4.6 + 3.2 * len(columns), 1.5 + 0.34 * most), layout="constrained")
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    for ax, column in zip(axes, columns, strict=True):
+        rows = [it for it in measured if it.cell.column == column]
+        for place, it in enumerate(rows):
+            values = list(it.values.values())
+            ax.plot(values, [place] * len(values), ".", color=_SOFT, markersize=5)
+            if values:
+                mean, spread = statistics.fmean(values), interval(values)
+                ax.plot([mean], [place], "o", color="#0072B2", markersize=6)
+                if spread is not None:
+                    ax.plot(spread, [place, place], "-", color="#0072B2", linewidth=2)
+            paper = _number(it.cell.paper)
+            if paper is not None:
+                ax.plot([paper], [place], "o", mfc="none", color="#D55E00", markersize=7)
+        ax.set_yticks(range(len(rows)), [it.cell.row for it in rows])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_xlabel(column)
+        ax.grid(axis="x", color="#d5dade", linewidth=0.8)
+        ax.set_axisbelow(True)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    handles = [
+        axes[0].plot([], [], "o-", color="#0072B2", label="mean, 95 % interval")[0],
+        axes[0].plot([], [], ".", color=_SOFT, label="each seed")[0],
+    ]
+    if any(_number(it.cell.paper) is not None for it in measured):
+        ring = axes[0].plot([], [], "o", mfc="none", color="#D55E00", label="paper, full size")[0]
+        handles.append(ring)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
+def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """The PSNR of a pre-training against the accuracy after it, and their correlation."""
+    x_of, y_of = pairs(measured)
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    ax = figure.subplots()
+    styles = line_styles(x_of)
+    for (row, style), marker in zip(styles.items(), "os^Dv<>P*X" * 5, strict=False):
+        ax.plot(x_of[row], y_of[row], marker, color=style.colour, label=row, alpha=0.85)
+    xs, ys = (np.concatenate([it[row] for row in x_of]) for it in (x_of, y_of))
+    if len(xs) > 2:
+        ax.set_title(
+            f"correlation {np.corrcoef(xs, ys)[0, 1]:+.2f} over {len(xs)} runs", fontsize="medium"
+        )
+    ax.set_xlabel("PSNR of the reconstruction (dB)")
+    ax.set_ylabel("test accuracy after fine-tuning (%)")
+    ax.grid(color="#d5dade", linewidth=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right upper", frameon=False)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
+def pairs(
+    measured: Sequence[Measured],
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Returns, for each row with two columns, PSNR and accuracy of the seeds that have both."""
+    x_of: dict[str, list[float]] = {}
+    y_of: dict[str, list[float]] = {}
+    for row in dict.fromkeys(it.cell.row for it in measured):
+        found = {it.cell.metric: it.values for it in measured if it.cell.row == row}
+        psnr, accuracy = found.get("psnr", {}), found.get("accuracy", {})
+        seeds = sorted({*psnr} & {*accuracy})
+        if seeds:
+            x_of[row] = [psnr[seed] for seed in seeds]
+            y_of[row] = [accuracy[seed] for seed in seeds]
+    return x_of, y_of
+
+
+def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """Accuracy and PSNR of the probes, layer by layer."""
+    curves: dict[str, list[dict]] = {}
+    for it in measured:
+        for seed in it.values:
+            path = it.cell.run.folder(results, experiment.scale, seed) / "probe.json"
+            curves.setdefault(it.cell.row, []).append(json.loads(path.read_text())["layers"])
+    figure = Figure(figsize=(11, 4.4), layout="constrained")
+    axes = figure.subplots(1, 2)
+    styles = line_styles(curves)
+    panels = (("accuracy", 100.0, "test accuracy (%)"), ("psnr", 1.0, "PSNR rebuilt (dB)"))
+    for ax, (name, factor, label) in zip(axes, panels, strict=True):
+        for row, probes in curves.items():
+            layers = [it for it in probes[0].values() if name in it]
+            values = [
+                [factor * layer[name] for layer in probe.values() if name in layer]
+                for probe in probes
+            ]
+            if layers:
+                means = np.mean(values, axis=0)
+                style = styles[row]
+                ax.plot(range(1, len(means) + 1), means, "o-", color=style.colour, label=row)
+        ax.set_xlabel("encoder layer")
+        ax.set_ylabel(label)
+        ax.xaxis.get_major_locator().set_params(integer=True)
+        ax.grid(color="#d5dade", linewidth=0.8)
+        ax.spines[["top", "right"]].set_visible(False)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
+def _number(text: str) -> float | None:
+    return float(text.split()[0]) if text else None
+
+
+_DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] = {
+    "bars": _bars,
+    "scatter": _scatter,
+    "layers": _layers,
+    # Their own commands have drawn them; what is left are the figures.
+    "reconstructions": _bars,
+    "maps": _bars,
+}

@@ -1,0 +1,135 @@
+"""What an experiment is made of: cells, each the last of a chain of commands."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from symskip_jax.errors import UserError
+
+Scale = Literal["paper", "small", "smoke"]
+SCALES: tuple[Scale, ...] = ("paper", "small", "smoke")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One command, run once for each seed.
+
+    Attributes:
+        experiment: whose folder it has; other experiments may use what came out.
+        name: of its folder there.
+        verb: of `symskip`: pretrain, finetune, probe, visualize or restore.
+        role: of the dataset that it reads; see `symskip_jax.reproduction.datasets`.
+        config: as `--config` takes it; "" where the run of `source` has it.
+        settings: fields of the configuration, as `key=value`; `{seed}` stands for the seed.
+        arguments: more of the command line; `{data}` stands for the folder of the dataset.
+        source: the run that it starts from: `--init` of finetune, the one looked at by the others.
+        reseeded: whether the seed is also that of the draw of labels.
+    """
+
+    experiment: str
+    name: str
+    verb: str
+    role: str
+    config: str = ""
+    settings: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
+    source: "Run | None" = None
+    reseeded: bool = True
+
+    def chain(self) -> Iterator["Run"]:
+        """Yields what it starts from, first things first, and itself."""
+        if self.source is not None:
+            yield from self.source.chain()
+        yield self
+
+    def folder(self, root: Path, scale: Scale, seed: int) -> Path:
+        """Returns the folder of one seed below `root`, of working folders or of results."""
+        return root / self.experiment / scale / self.name / f"seed_{seed}"
+
+    def command(self, runs: Path, scale: Scale, seed: int, names: Mapping[str, str]) -> list[str]:
+        """Returns what is typed behind `symskip`.
+
+        Args:
+            runs: the root of the working folders.
+            scale: of the run.
+            seed: of everything drawn.
+            names: of the datasets, by their roles.
+        """
+        own = str(self.folder(runs, scale, seed))
+        source = "" if self.source is None else str(self.source.folder(runs, scale, seed))
+        name = names[self.role]
+        words = [self.verb]
+        if self.config:
+            settings = [f"seed={seed}", f"data.name={name}"]
+            settings += [f"data.labels_seed={seed}"] if self.reseeded else []
+            words += ["--config", self.config, *(f"--config.{it}" for it in settings)]
+        words += [f"--config.{it}".replace("{seed}", str(seed)) for it in self.settings]
+        words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]
+        if self.verb in ("pretrain", "finetune"):
+            return [*words, "--workdir", own, *(["--init", source] if source else [])]
+        taken = "--checkpoint" if self.verb == "restore" else "--workdir"
+        return [*words, taken, source, "--out", own]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One figure of a table: which run gives it, and what the paper has there.
+
+    Attributes:
+        row: in the paper's words where it has it.
+        column: what is measured, with its unit.
+        run: whose figure it is.
+        metric: `accuracy`, `psnr` and the like, of the last test record of a training or of the
+            JSON file that another command leaves.
+        factor: that the figure is shown times: 100 for percent.
+        paper: the paper's figure as it prints it; "" where it has none.
+    """
+
+    row: str
+    column: str
+    run: Run
+    metric: str
+    factor: float = 1.0
+    paper: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A table or a figure of the paper, at one scale.
+
+    Attributes:
+        name: as typed: table2.
+        scale: of the runs.
+        title: what it asks.
+        section: of the paper.
+        cells: row by row.
+        seeds: how many by default.
+        drawing: how it is drawn; see `symskip_jax.reproduction.drawing`.
+    """
+
+    name: str
+    scale: Scale
+    title: str
+    section: str
+    cells: tuple[Cell, ...]
+    seeds: int
+    drawing: str = "bars"
+
+    def only(self, row: str | None) -> "Experiment":
+        """Returns it with the cells of one row or one run alone.
+
+        Raises:
+            UserError: there is no such cell.
+        """
+        if row is None:
+            return self
+        cells = tuple(cell for cell in self.cells if row in (cell.row, cell.run.name))
+        if not cells:
+            known = ", ".join(dict.fromkeys(cell.run.name for cell in self.cells))
+            raise UserError(f"--only {row}: {self.name} has no such cell; choose one of {known}")
+        return dataclasses.replace(self, cells=cells)
+
+    def runs(self) -> list[Run]:
+        """Returns every run that the cells need, each once, sources first."""
+        return list(dict.fromkeys(run for cell in self.cells for run in cell.run.chain()))

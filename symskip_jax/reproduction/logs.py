@@ -1,0 +1,99 @@
+"""What a run leaves in the folder of results: its logs, and a note of how it was made."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from symskip_jax.reproduction.datasets import ROLES
+from symskip_jax.reproduction.grid import Run, Scale
+from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.workdir import write_json
+
+NOTE = "run.json"
+# Where commands are said to have run, whatever --runs was.
+NOMINAL_RUNS = Path("runs/reproduce")
+_KEPT = ("*.json", "*.jsonl", "*.png", "*.svg")
+_MAX_BYTES = 2**21
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a run has finished, by its folder of results or its working folder."""
+    try:
+        return bool(json.loads((folder / NOTE).read_text())["done"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def read_note(folder: Path) -> dict[str, Any]:
+    """Returns how a run was made; empty where there is no note."""
+    try:
+        return json.loads((folder / NOTE).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """Returns what a finished run measured, by name: its last test record, or its JSON's numbers.
+
+    Empty where it has not finished.
+    """
+    if not is_done(folder):
+        return {}
+    found: dict[str, Any] = {}
+    if (folder / "metrics.jsonl").exists():
+        found |= [it for it in read_metrics(folder) if it["split"] == "test"][-1]
+    for path in sorted(folder.glob("*.json")):
+        if path.name not in (NOTE, "config.json"):
+            found |= json.loads(path.read_text())
+    return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def nominal_names(names: Mapping[str, str]) -> dict[str, str]:
+    """Returns the datasets' names without where they lie on this machine."""
+    return {
+        role: it.name if names[role] == it.name else f"{names[role].partition(':')[0]}:{role}"
+        for role, it in ROLES.items()
+    }
+
+
+def nominal_command(run: Run, scale: Scale, seed: int, names: Mapping[str, str]) -> str:
+    """Returns a command as anyone would type it."""
+    words = run.command(NOMINAL_RUNS, scale, seed, nominal_names(names))
+    return " ".join(["symskip", *(f"'{it}'" if " " in it or "(" in it else it for it in words)])
+
+
+def write_note(
+    workdir: Path, *, done: bool, seconds: float, flops: float | None, command: str, machine: Any
+) -> None:
+    """Notes in a working folder how its run was made; seconds add up over several starts."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    before = read_note(workdir).get("seconds", 0.0)
+    note = {
+        "done": done,
+        "command": command,
+        "seconds": round(before + seconds, 1),
+        "flops": flops,
+        "machine": machine,
+    }
+    write_json(workdir / NOTE, note)
+
+
+def collect(workdir: Path, folder: Path, runs: Path, names: Mapping[str, str]) -> None:
+    """Copies the logs of a finished run, without this machine's paths, to the results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for pattern in _KEPT:
+        for path in workdir.glob(pattern):
+            if path.stat().st_size > _MAX_BYTES:
+                continue
+            if path.suffix in (".png",):
+                shutil.copyfile(path, folder / path.name)
+                continue
+            text = path.read_text().replace(str(runs), str(NOMINAL_RUNS))
+            for role, nominal in nominal_names(names).items():
+                text = text.replace(names[role], nominal)
+            (folder / path.name).write_text(text)
+    sheets = sorted((workdir / "images").glob("*.png"))
+    if sheets:
+        shutil.copyfile(sheets[-1], folder / "reconstructions.png")

@@ -1,0 +1,132 @@
+"""What the logs of an experiment say: mean, spread and interval of each cell."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from symskip_jax.reproduction.grid import Cell, Experiment, Run
+from symskip_jax.reproduction.logs import figures, is_done, read_note
+from symskip_jax.reproduction.machine import machine_text
+
+BASELINE = "from scratch, He"
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A cell with what came out.
+
+    values: by seed; empty where it was not run.
+    seconds: of each seed, with all that its run starts from.
+    hardware: in words; "" where it was not run.
+    command: of the first seed.
+    """
+
+    cell: Cell
+    values: dict[int, float]
+    seconds: tuple[float, ...]
+    hardware: str
+    command: str
+
+    @property
+    def text(self) -> str:
+        """Mean ± standard deviation, or that it was not run."""
+        return mean_std(list(self.values.values()))
+
+
+def measure(experiment: Experiment, results: Path) -> list[Measured]:
+    """Reads every cell of an experiment from the logs below a folder."""
+    return [_measure(cell, experiment, results) for cell in experiment.cells]
+
+
+def _measure(cell: Cell, experiment: Experiment, results: Path) -> Measured:
+    folders = {
+        seed: cell.run.folder(results, experiment.scale, seed)
+        for seed in _seeds(cell.run, experiment, results)
+    }
+    values = {
+        seed: cell.factor * found[cell.metric]
+        for seed, folder in folders.items()
+        if cell.metric in (found := figures(folder))
+    }
+    notes = [read_note(folders[seed]) for seed in values]
+    return Measured(
+        cell,
+        values,
+        tuple(_chain_seconds(cell.run, experiment, results, seed) for seed in values),
+        ", ".join(sorted({machine_text(it["machine"]) for it in notes if it.get("machine")})),
+        notes[0].get("command", "") if notes else "",
+    )
+
+
+def _seeds(run: Run, experiment: Experiment, results: Path) -> list[int]:
+    folder = run.folder(results, experiment.scale, 0).parent
+    return sorted(
+        int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*") if is_done(path)
+    )
+
+
+def _chain_seconds(run: Run, experiment: Experiment, results: Path, seed: int) -> float:
+    notes = [read_note(it.folder(results, experiment.scale, seed)) for it in run.chain()]
+    return sum(note.get("seconds", 0.0) for note in notes)
+
+
+def mean_std(values: Sequence[float], digits: int = 2) -> str:
+    """Returns mean ± sample standard deviation; one value as it is; of none "not run"."""
+    if not values:
+        return "not run"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def interval(values: Sequence[float]) -> tuple[float, float] | None:
+    """Returns the 95 % interval of the mean by Student's t; None of fewer than two values."""
+    if len(values) < 2:
+        return None
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    width = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * error
+    mean = statistics.fmean(values)
+    return mean - width, mean + width
+
+
+def interval_text(values: Sequence[float], digits: int = 2, sign: str = "") -> str:
+    """Returns `low to high`; "" of fewer than two values."""
+    found = interval(values)
+    return "" if found is None else " to ".join(f"{it:{sign}.{digits}f}" for it in found)
+
+
+def against(measured: Measured, baseline: Measured | None) -> list[float]:
+    """Returns the differences to a baseline, seed by seed, where both have a figure."""
+    if baseline is None or baseline is measured:
+        return []
+    shared = sorted({*measured.values} & {*baseline.values})
+    return [measured.values[seed] - baseline.values[seed] for seed in shared]
+
+
+def baseline_of(measured: Measured, others: Sequence[Measured]) -> Measured | None:
+    """Returns the cell of the same column that starts from He's initialisation, if there is one."""
+    column = measured.cell.column
+    rows = {it.cell.row: it for it in others if it.cell.column == column}
+    return rows.get(BASELINE)
+
+
+def facts(measured: Measured) -> dict[str, Any]:
+    """Returns a cell as a flat record, for CSV."""
+    values = list(measured.values.values())
+    return {
+        "row": measured.cell.row,
+        "column": measured.cell.column,
+        "paper": measured.cell.paper,
+        "mean": statistics.fmean(values) if values else "",
+        "std": statistics.stdev(values) if len(values) > 1 else "",
+        "seeds": len(values),
+        "values": " ".join(f"{it:.4f}" for it in values),
+        "seconds_per_seed": statistics.fmean(measured.seconds) if values else "",
+        "hardware": measured.hardware,
+        "command": measured.command,
+    }
