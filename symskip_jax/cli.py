@@ -62,6 +62,12 @@ examples:
   symskip evaluate --workdir runs/cifar10
   symskip evaluate --workdir runs/cifar10 --step best --config.data.test_split=train
 """,
+    "restore": """\
+examples:
+  symskip restore noisy.jpg --checkpoint runs/red_net
+  symskip restore PHOTOS --checkpoint runs/red_net --out clean
+  symskip restore Set12 --checkpoint runs/red_net --sigma 30
+""",
     "reproduce": """\
 examples:
   symskip reproduce table2 --scale small
@@ -172,6 +178,20 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
         from symskip_jax.experiments.evaluate import evaluate
 
         evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
+        return 0
+    if arguments.verb == "restore":
+        _prepare_libraries()
+        from symskip_jax.experiments.restore import restore
+
+        restore(
+            arguments.images,
+            arguments.workdir,
+            arguments.step,
+            arguments.out,
+            arguments.sigma,
+            arguments.tile,
+            arguments.overlap,
+        )
         return 0
     config = load_config(arguments.config, overrides)
     if arguments.verb == "bench":
@@ -298,6 +318,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--config", metavar="FILE", help="take the data from this one instead of the run's own"
     )
+    _add_restore_arguments(
+        add("restore", "apply a pre-trained network to images of any size", configured=False)
+    )
     _add_reproduce(add("reproduce", "a table or figure of the paper, whole", configured=False))
     _add_data_actions(add("data", "what there is to train on", configured=False))
     bench = add("bench", "how fast this is on this machine, beside its peers", configured=False)
@@ -311,6 +334,42 @@ def _parser() -> argparse.ArgumentParser:
 
     bench_arguments.add_bench_actions(add_bench)
     return parser
+
+
+def _add_restore_arguments(restore: argparse.ArgumentParser) -> None:
+    restore.add_argument(
+        "images", type=Path, nargs="+", metavar="IMAGE", help="image files, or folders of them"
+    )
+    restore.add_argument(
+        *("--checkpoint", "--workdir"),
+        dest="workdir",
+        required=True,
+        type=Path,
+        metavar="WORKDIR",
+        help="folder of the pre-training",
+    )
+    restore.add_argument(
+        "--step", default="latest", help="latest (the default), best, or the number of a checkpoint"
+    )
+    restore.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="where PNG files and restore.json go; default WORKDIR/restored",
+    )
+    restore.add_argument(
+        "--sigma",
+        type=float,
+        help="first add Gaussian noise of this deviation (0-255 scale), and measure what is left",
+    )
+    restore.add_argument(
+        "--tile", type=int, default=512, help="pixels that the network sees at once; default 512"
+    )
+    restore.add_argument(
+        "--overlap",
+        default="auto",
+        help="pixels that tiles share; auto (the default): so many that no cut can be seen",
+    )
 
 
 def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:

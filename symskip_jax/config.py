@@ -46,6 +46,7 @@ def base_config() -> ConfigDict:
     config.data.labels_seed = 0  # which of them are drawn
     config.data.crop = (29, 29)  # height, width in pixels: random in training, central in tests
     config.data.view = "crop"  # crop a window of that size, or random_resized: of a random size
+    config.data.channels = 0  # 0: those the images have; 1: all grey; 3: all colour
     config.data.resize = 0  # shorter side in pixels that images get before the crop; 0 as they are
     config.data.min_area = 0.25  # random_resized: smallest share of the image that is shown
     config.data.flip = True  # mirror half of the training images

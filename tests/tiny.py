@@ -45,7 +45,7 @@ def make_batch(count=16, size=8, seed=0):
     return {"image": images, "label": labels}
 
 
-def make_state(model, optimizer, seed=0, size=8):
+def make_state(model, optimizer, seed=0, size=8, channels=3):
     """What `init_state` would give but for the numbers: compiling it takes seconds, numpy none."""
     random = np.random.default_rng(seed)
 
@@ -55,11 +55,11 @@ def make_state(model, optimizer, seed=0, size=8):
             return jnp.asarray(random.normal(0, deviation, leaf.shape), jnp.float32)
         return jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), jnp.float32)
 
-    image = jnp.zeros((1, size, size, 3))
+    image = jnp.zeros((1, size, size, channels))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     variables = jax.tree.map_with_path(fill, shapes)
     key = jax.random.key(seed)
-    return new_state(variables["params"], variables["batch_stats"], optimizer, key)
+    return new_state(variables["params"], variables.get("batch_stats", {}), optimizer, key)
 
 
 def bind_pretrain(model, optimizer, corruption=NOISE, crop=(8, 8), flip=False, **kwargs):

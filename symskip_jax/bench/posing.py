@@ -48,6 +48,12 @@ def pose(
     """
     check_config(config)
     check_plain(config)
+    spec = setup.make_spec(config)
+    if not spec.batch_norm:
+        raise UserError(
+            f"config key model.name={spec.name} cannot be compared: the peers have BatchNorm; "
+            "choose another network"
+        )
     crop, batch_size = tuple(config.data.crop), config.pretrain.batch_size
     on_host = config.data.view != "crop" or config.data.resize
     height, width = image_size or tuple(side + (0 if on_host else MARGIN) for side in crop)
@@ -88,7 +94,7 @@ def pose(
     variables = _variables(config, crop, random)
     return Problem(
         config=flat(config),
-        layers=[(it.kernel, it.stride, it.width) for it in setup.make_spec(config).layers],
+        layers=[(it.kernel, it.stride, it.width) for it in spec.layers],
         mean=normalization.mean,
         std=normalization.std,
         images=images,

@@ -122,6 +122,7 @@ _RULES = {
     "data.labels_seed": _SEED,
     "data.crop": _SIZE,
     "data.view": _one_of("crop", "random_resized"),
+    "data.channels": _Rule(lambda value: value in (0, 1, 3), "0, 1 or 3"),
     "data.resize": _COUNT_OR_NONE,
     "data.min_area": _Rule(lambda value: 0 < value <= 1, "above 0, to 1"),
     "data.input": _one_of("auto", "resident", "streamed"),

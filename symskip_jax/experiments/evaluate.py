@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jax import Array
 from ml_collections import ConfigDict
 
 from symskip_jax.config import apply_overrides, config_from_flat, load_config
@@ -102,9 +103,7 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
             f"serves only the crop that it was trained on, {own_crop}"
         )
     model = setup.make_autoencoder(config, restored.meta["channels"])
-    fade = restored.meta.get("skip_fade_steps")
-    skips = SkipSchedule(fade=None if fade is None else tuple(fade))
-    strength = skips.strength(restored.state["step"])
+    strength = skip_strength(restored)
     variables = setup.variables_of(restored)
     write_sheet(
         workdir / "images" / "evaluation.png",
@@ -120,6 +119,13 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
     return reconstruction_evaluator(model, normalization, corruption, crop, parts)(
         variables, strength
     )
+
+
+def skip_strength(restored: Restored) -> Array | None:
+    """Returns how strong the inner skips of an auto-encoder were when it was saved; None for 1."""
+    fade = restored.meta.get("skip_fade_steps")
+    skips = SkipSchedule(fade=None if fade is None else tuple(fade))
+    return skips.strength(restored.state["step"])
 
 
 def measure_task(config: ConfigDict, restored: Restored, workdir: Path) -> dict[str, Any]:

@@ -200,6 +200,7 @@ def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) ->
                 for layer, fresh in ours[part].items()
             }
             for part in parts
+            if part in ours  # without BatchNorm there are no statistics
         }
 
     return dataclasses.replace(

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from symskip_jax.data.base import Example, Source
+from symskip_jax.data.channels import with_channels
 from symskip_jax.data.parts import Part, parts_of
 from symskip_jax.data.reading import Faults, SizesDifferError
 from symskip_jax.data.resident import ResidentData, load_resident
@@ -204,6 +205,8 @@ def load_split(config: ConfigDict, split: str, name: str = "") -> Input:
     """
     data = config.data
     source = open_source(name or data.name, split, data.data_dir or None)
+    if data.channels:
+        source = with_channels(source, data.channels)
     if not len(source):
         raise UserError(f"{source.name} has no images")
     faults = Faults(data.bad_image, data.read_retries)
@@ -231,7 +234,7 @@ def load_train_and_test(
     if train.channels != test.channels:
         raise UserError(
             f"{train.name} has {train.channels} channels and {test.name} {test.channels}; "
-            "make them all grey or all colour"
+            "set config key data.channels to 1 (all grey) or 3 (all colour)"
         )
     return train, test
 

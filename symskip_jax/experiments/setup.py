@@ -17,6 +17,7 @@ from symskip_jax.models import (
     network_1,
     network_2,
     network_3,
+    red_net,
     wide_resnet,
 )
 from symskip_jax.training.averaging import averaged_variables
@@ -35,6 +36,8 @@ def make_spec(config: ConfigDict) -> Spec:
         spec = network_1(tuple(model.blocks), model.n)
     elif model.name == "wide_resnet":
         spec = wide_resnet(model.depth, model.widen)
+    elif model.name == "red_net":
+        spec = red_net(model.depth)
     else:
         spec = network_2() if model.name == "network_2" else network_3()
     return spec.scaled(model.width_multiplier)

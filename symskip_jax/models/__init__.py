@@ -5,7 +5,15 @@ from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder, count_
 from symskip_jax.models.classifier import Classifier, Head
 from symskip_jax.models.context_encoder import Discriminator, discriminator_layers
 from symskip_jax.models.segmenter import Segmenter, apply_padded
-from symskip_jax.models.specs import Layer, Spec, network_1, network_2, network_3, wide_resnet
+from symskip_jax.models.specs import (
+    Layer,
+    Spec,
+    network_1,
+    network_2,
+    network_3,
+    red_net,
+    wide_resnet,
+)
 from symskip_jax.models.wide import WideAutoEncoder, WideClassifier
 
 __all__ = [
@@ -27,5 +35,6 @@ __all__ = [
     "network_1",
     "network_2",
     "network_3",
+    "red_net",
     "wide_resnet",
 ]

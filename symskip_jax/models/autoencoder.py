@@ -35,18 +35,26 @@ def count_inner_skips(spec: Spec) -> int:
 
 
 class ConvBlock(nn.Module):
-    """Convolution, BatchNorm, ReLU. Returns the activation and the raw convolution output."""
+    """Convolution, BatchNorm, ReLU. Returns the activation and the raw convolution output.
+
+    Without `batch_norm` the convolution has a bias instead.
+    """
 
     layer: Layer
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(self, x_bhwc: Array, *, train: bool) -> tuple[Array, Array]:
         kernel, stride, width = self.layer
-        raw = Conv(width, kernel, stride, self.initializer, self.dtype, name="conv")(x_bhwc)
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train))
+        bias = not self.batch_norm
+        raw = Conv(width, kernel, stride, self.initializer, self.dtype, bias, name="conv")(x_bhwc)
+        y = raw
+        if self.batch_norm:
+            y = batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train)
+        y = nn.relu(y)
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y, raw
@@ -56,6 +64,7 @@ class DeconvBlock(nn.Module):
     """Deconvolution, plus an output of the encoder where a skip ends, BatchNorm, ReLU.
 
     A skip may end after the ReLU instead, and each of its channels may have a learned strength.
+    Without `batch_norm` the deconvolution has a bias instead.
     """
 
     layer: Layer
@@ -65,22 +74,32 @@ class DeconvBlock(nn.Module):
     axis_name: str | None
     skip_placement: SkipPlacement = "before"
     skip_gate: SkipGate = "none"
+    batch_norm: bool = True
 
     @nn.compact
     def __call__(
         self, x_bhwc: Array, skip_bhwc: Array | None, out_size: tuple[int, int], *, train: bool
     ) -> Array:
         kernel, stride, _ = self.layer
-        raw = Deconv(self.features, kernel, stride, self.initializer, self.dtype, name="deconv")(
-            x_bhwc, out_size
+        deconv = Deconv(
+            self.features,
+            kernel,
+            stride,
+            self.initializer,
+            self.dtype,
+            use_bias=not self.batch_norm,
+            name="deconv",
         )
+        raw = deconv(x_bhwc, out_size)
         if skip_bhwc is not None and self.skip_gate == "learned":
             gate = self.param("skip_gate", nn.initializers.ones_init(), (self.features,))
             skip_bhwc = skip_bhwc * gate.astype(self.dtype)
-        summed = raw
+        y = raw
         if skip_bhwc is not None and self.skip_placement == "before":
-            summed = raw + skip_bhwc
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(summed, use_running_average=not train))
+            y = raw + skip_bhwc
+        if self.batch_norm:
+            y = batch_norm(self.dtype, self.axis_name)(y, use_running_average=not train)
+        y = nn.relu(y)
         if skip_bhwc is not None and self.skip_placement == "after":
             y = y + skip_bhwc
         self.sow("intermediates", "raw", raw)
@@ -130,7 +149,14 @@ class Encoder(nn.Module):
     def __call__(self, images_bhwc: Array, *, train: bool) -> tuple[Array, list[Array]]:
         x, offered = images_bhwc, []
         for i, layer in enumerate(self.spec.layers):
-            block = ConvBlock(layer, self.initializer, self.dtype, self.axis_name, name=str(i))
+            block = ConvBlock(
+                layer,
+                self.initializer,
+                self.dtype,
+                self.axis_name,
+                self.spec.batch_norm,
+                name=str(i),
+            )
             x, raw = block(x, train=train)
             offered.append(raw if self.skip_placement == "before" else x)
         return x, offered
@@ -174,6 +200,7 @@ class Decoder(nn.Module):
                 self.axis_name,
                 self.skip_placement,
                 self.skip_gate,
+                self.spec.batch_norm,
                 name=str(i),
             )
             skip = None

@@ -97,7 +97,7 @@ def transposed_convolution(
 
 
 class Conv(nn.Module):
-    """Strided convolution without a bias, zero-padded evenly.
+    """Strided convolution, zero-padded evenly.
 
     Shapes: [B, H, W, I] -> [B, ceil(H / stride), ceil(W / stride), features].
     """
@@ -107,14 +107,17 @@ class Conv(nn.Module):
     stride: int
     initializer: Init
     dtype: DTypeLike
+    use_bias: bool = False
 
     @nn.compact
     def __call__(self, x_bhwc: Array) -> Array:
         shape = (self.kernel, self.kernel, x_bhwc.shape[-1], self.features)
         kernel = self.param("kernel", kernel_init(self.initializer), shape, jnp.float32)
-        return strided_convolution(
-            x_bhwc.astype(self.dtype), kernel.astype(self.dtype), self.stride
-        )
+        y = strided_convolution(x_bhwc.astype(self.dtype), kernel.astype(self.dtype), self.stride)
+        if self.use_bias:
+            bias = self.param("bias", nn.initializers.zeros_init(), (self.features,), jnp.float32)
+            y = y + bias.astype(self.dtype)
+        return y
 
 
 class Deconv(nn.Module):

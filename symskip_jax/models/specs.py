@@ -1,4 +1,4 @@
-"""The encoders of the paper as tables (supplement A, table 1).
+"""The encoders of the paper as tables (supplement A, table 1), and RED-Net's.
 
 Everything that depends on the shape of a network (encoder, mirrored decoder, heads, checks, export)
 reads these tables.
@@ -31,12 +31,15 @@ class Spec:
         head: `pool_linear` (global average pooling, fc), `conv_pool` (1x1 convolution to the
             classes, global average pooling) or `fully_connected` (fc layers of `hidden`, then fc).
         hidden: widths of the hidden fully connected layers of the head.
+        batch_norm: whether BatchNorm stands between a convolution and its ReLU; where it does not,
+            the convolution has a bias.
     """
 
     name: str
     layers: tuple[Layer, ...]
     head: HeadKind
     hidden: tuple[int, ...] = ()
+    batch_norm: bool = True
 
     def scaled(self, multiplier: float) -> "Spec":
         """Returns the same network with every width multiplied and rounded.
@@ -67,6 +70,23 @@ class Spec:
             height, width = -(-height // layer.stride), -(-width // layer.stride)
             sizes.append((height, width))
         return tuple(sizes)
+
+    @property
+    def stride(self) -> int:
+        """Pixels of the image between two neighbours in the deepest features."""
+        return math.prod(layer.stride for layer in self.layers)
+
+    @property
+    def radius(self) -> int:
+        """How many pixels away, at most, the auto-encoder looks for one pixel of its output.
+
+        A layer reaches (kernel - 1) / 2 of its own pixels to each side, and its mirror as far.
+        """
+        reach, pixel = 0, 1
+        for layer in self.layers:
+            reach += layer.kernel // 2 * pixel
+            pixel *= layer.stride
+        return 2 * reach
 
 
 def network_1(blocks: tuple[int, int, int, int] = (5, 5, 5, 0), n: int = 128) -> Spec:
@@ -125,3 +145,21 @@ def wide_resnet(depth: int = 28, widen: int = 10) -> Spec:
         first = layer._replace(stride=1 if group == 0 else 2)
         layers += [first, layer] + [layer] * (2 * ((depth - 4) // 6 - 1))
     return Spec("wide_resnet", tuple(layers), "pool_linear")
+
+
+RED_NET_DEPTHS = (10, 20, 30)
+
+
+def red_net(depth: int = 30) -> Spec:
+    """RED-Net (Mao, Shen and Yang, NIPS 2016): restores images, at their full size throughout.
+
+    Args:
+        depth: convolutions and deconvolutions together, one of RED_NET_DEPTHS.
+
+    Raises:
+        UserError: it has another depth.
+    """
+    if depth not in RED_NET_DEPTHS:
+        known = ", ".join(map(str, RED_NET_DEPTHS))
+        raise UserError(f"model.depth={depth} makes no red_net; choose one of {known}")
+    return Spec("red_net", (Layer(3, 1, 64),) * (depth // 2), "pool_linear", batch_norm=False)

@@ -75,4 +75,5 @@ def averaged_variables(state: TrainState | Mapping[str, Any]) -> dict[str, Any]:
     kept = state["opt_state"]
     if isinstance(kept, Mapping) and set(kept) == set(Averaged._fields):
         return kept["average"]
-    return {name: state[name] for name in ("params", "batch_stats")}
+    # A network without BatchNorm has no statistics.
+    return {"params": state["params"], "batch_stats": state.get("batch_stats") or {}}

@@ -17,7 +17,7 @@ class TrainState:
     Attributes:
         step: int32 [], steps taken.
         params: float32 tree; top level `encoder` and `decoder`, or `encoder` and `head`.
-        batch_stats: float32 tree of BatchNorm's running means and variances.
+        batch_stats: float32 tree of BatchNorm's running means and variances; empty without it.
         opt_state: state of the optax optimiser.
         key: uint32 [2], data of the run's random key; never changes. Step k draws from
             fold_in(key, k) alone.
@@ -55,7 +55,9 @@ def init_state(
     """
     init_key, run_key = jax.random.split(jax.random.key(seed))
     variables = model.init(init_key, jnp.zeros((1, *image_shape)), train=False)
-    return new_state(variables["params"], variables["batch_stats"], optimizer, run_key)
+    # A network without BatchNorm has no statistics.
+    batch_stats = variables.get("batch_stats", {})
+    return new_state(variables["params"], batch_stats, optimizer, run_key)
 
 
 def new_state(

@@ -54,8 +54,12 @@ def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
     return True
 
 
-def make_workdir(workdir: Path) -> None:
+def make_workdir(workdir: Path, option: str = "--workdir") -> None:
     """Makes a folder, and sees whether it can be written.
+
+    Args:
+        workdir: the folder.
+        option: that it was given by, for the message.
 
     Raises:
         UserError: it cannot.
@@ -66,7 +70,7 @@ def make_workdir(workdir: Path) -> None:
             pass
     except OSError as error:
         raise UserError(
-            f"--workdir {workdir} cannot be written ({error.strerror}); choose another"
+            f"{option} {workdir} cannot be written ({error.strerror}); choose another"
         ) from error
 
 
