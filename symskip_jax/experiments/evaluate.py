@@ -44,6 +44,20 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     check_config(config)
     make_workdir(workdir)
     is_autoencoder = restored.meta["verb"] == "pretrain"
+    require_same_network(config, restored, workdir)
+    measure = measure_autoencoder if is_autoencoder else measure_classifier
+    figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
+    figures |= {"data": config.data.name, "split": config.data.test_split}
+    write_json(workdir / "evaluation.json", figures)
+    print(json.dumps(figures, indent=1))
+
+
+def require_same_network(config: ConfigDict, restored: Restored, workdir: Path) -> None:
+    """Checks that a configuration describes the network of a checkpoint.
+
+    Raises:
+        UserError: it describes another.
+    """
     skip = config.model.skip  # which a classifier has not
     theirs = restored.meta["spec"], restored.meta.get("skip", skip)
     if (setup.spec_facts(setup.make_spec(config)), skip) != theirs:
@@ -51,11 +65,6 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
             f"config.model describes another network than the one in --workdir {workdir}; "
             "leave --config and --config.model away to take the run's own"
         )
-    measure = measure_autoencoder if is_autoencoder else measure_classifier
-    figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
-    figures |= {"data": config.data.name, "split": config.data.test_split}
-    write_json(workdir / "evaluation.json", figures)
-    print(json.dumps(figures, indent=1))
 
 
 def choose_step(workdir: Path, step: str) -> int | None:
