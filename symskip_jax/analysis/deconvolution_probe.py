@@ -57,9 +57,7 @@ def train_stack(
     count = len(images_nhwc)
     batch_size = min(recipe.batch_size, count)
     steps = count // batch_size
-    optimizer = optax.adam(
-        optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps)
-    )
+    optimizer = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps))
     blank = jnp.zeros((1, stack.shape.sizes[0][0], stack.shape.sizes[0][1], stack.shape.channels))
 
     @functools.partial(jax.jit, donate_argnums=(0,), compiler_options=compiler_options())
