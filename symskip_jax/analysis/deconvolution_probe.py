@@ -69,7 +69,8 @@ def train_stack(
             features = scale(network.activation(variables, layer, batch))
 
             def loss(params: Any) -> Array:
-                return jnp.mean(jnp.square(stack.apply({"params": params}, features) - target))
+                output: Any = stack.apply({"params": params}, features)
+                return jnp.mean(jnp.square(output - target))
 
             updates, moments = optimizer.update(jax.grad(loss)(params), moments)
             return (optax.apply_updates(params, updates), moments), None

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -15,7 +16,7 @@ GRID_COLOUR = "#d5dade"
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes `path`.png and `path`.svg, each whole or not at all; words stay words in the SVG."""
     FigureCanvasAgg(figure)
-    settings = {"svg.hashsalt": "symskip", "svg.fonttype": "none"}
+    settings: Any = {"svg.hashsalt": "symskip", "svg.fonttype": "none"}
     for suffix, metadata in ((".png", None), (".svg", {"Date": None})):
         content = io.BytesIO()
         with matplotlib.rc_context(settings):

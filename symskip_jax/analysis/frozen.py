@@ -6,10 +6,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
 from jax import Array
 
-from symskip_jax.models import activations
+from symskip_jax.models import AutoEncoder, Classifier, activations
 from symskip_jax.transforms import Normalization, center_crop
 
 
@@ -24,7 +23,7 @@ class FrozenNetwork:
         crop: (h, w) of the central crop that it is shown.
     """
 
-    model: nn.Module
+    model: AutoEncoder | Classifier
     variables: Mapping[str, Any]
     normalization: Normalization
     crop: tuple[int, int]

@@ -62,13 +62,13 @@ def classify(
     """
     began = time.perf_counter()
 
-    @functools.partial(jax.jit, compiler_options=compiler_options())
     def features(variables: Any, images: Array) -> Array:
         return pooled(network.activation(variables, layer, images), grid)
 
+    compiled = jax.jit(features, compiler_options=compiler_options())
     images = train.images_nhwc
     pieces = [
-        features(network.variables, images[start : start + batch_size])
+        compiled(network.variables, images[start : start + batch_size])
         for start in range(0, len(images), batch_size)
     ]
     scale = measure_scale(pieces)

@@ -39,4 +39,4 @@ def measure_scale(activations: Iterable[np.ndarray]) -> ChannelScale:
     std = np.sqrt(squares / count)
     # What rounding alone makes of a constant is no spread.
     constant = std <= 1e-6 * np.abs(mean)
-    return ChannelScale(np.float32(mean), np.float32(np.where(constant, 1.0, std)))
+    return ChannelScale(mean.astype(np.float32), np.where(constant, 1.0, std).astype(np.float32))

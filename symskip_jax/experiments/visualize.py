@@ -86,6 +86,7 @@ def visualize_maps(
     order = rank_by_activity(maps)
     stability = measure_stability(maps, corrupted_maps)
     overall = stability.overall()
+    corrupted_c, between_c = stability.corrupted_c.tolist(), stability.between_c.tolist()
     activity = maps.mean((0, 1, 2))
     found = {
         **run.facts(),
@@ -97,12 +98,12 @@ def visualize_maps(
         "likeness": overall,
         "channels": [
             {
-                "channel": int(c),
+                "channel": c,
                 "activity": float(activity[c]),
-                "corrupted": _number(stability.corrupted_c[c]),
-                "between": _number(stability.between_c[c]),
+                "corrupted": _number(corrupted_c[c]),
+                "between": _number(between_c[c]),
             }
-            for c in order
+            for c in order.tolist()
         ],
     }
     out = workdir / "images" if out is None else out
@@ -115,7 +116,7 @@ def visualize_maps(
         (_bytes(clean[:images]), _bytes(corrupted[:images])),
         (maps[:images, ..., drawn], corrupted_maps[:images, ..., drawn]),
         stride,
-        [f"channel {c}\n{_words(stability.corrupted_c[c])}" for c in drawn],
+        [f"channel {c}\n{_words(corrupted_c[c])}" for c in drawn.tolist()],
     )
     draw_likeness(
         out / f"likeness_{layer}",
@@ -190,7 +191,8 @@ def _reconstruction_rows(run: Run, images: int) -> tuple[list[Row], np.ndarray]:
     network = run.network(test)
     corruption = setup.make_corruption(run.config, network.normalization)
     clean, corrupted = _shown(corruption, network.crop, test.first(images))
-    rebuilt = reconstruct(network.model, network.variables, network.normalization, corrupted)
+    model = setup.make_autoencoder(run.config, test.channels)
+    rebuilt = reconstruct(model, network.variables, network.normalization, corrupted)
     pairs = ((describe_corruption(corruption), jnp.clip(corrupted, 0, 255)), ("rebuilt", rebuilt))
     rows = [
         Row(label, _bytes(pixels), decibels(psnr(pixels, clean).tolist()))
