@@ -46,19 +46,21 @@ def test_the_regression_is_scikit_learns_with_fewer_and_more_features_than_image
 
 def test_the_penalty_is_the_one_that_does_best_on_images_held_out():
     found, labels = features(400)
-    l2s = (1e-5, 1e-1, 1e-3)
-    held_out = np.zeros(COUNT, bool)
-    held_out[draw_labelled(labels, COUNT // HELD_OUT, 4)] = True
-    scores = {
-        l2: scikit_learns(found[~held_out], labels[~held_out], l2).score(
-            found[held_out], labels[held_out]
-        )
-        for l2 in sorted(l2s, reverse=True)
-    }
-    assert len(set(scores.values())) > 1
-    assert fit_softmax(jnp.asarray(found), labels, CLASSES, l2s, seed=4).l2 == max(
-        scores, key=lambda l2: scores[l2]
-    )
+    l2s = (1e-3, 1.0, 1e-2)
+    chosen = []
+    for seed in (4, 5, 7):
+        held_out = np.zeros(COUNT, bool)
+        held_out[draw_labelled(labels, COUNT // HELD_OUT, seed)] = True
+        scores = {
+            l2: scikit_learns(found[~held_out], labels[~held_out], l2).score(
+                found[held_out], labels[held_out]
+            )
+            for l2 in sorted(l2s, reverse=True)
+        }
+        chosen.append(max(scores, key=lambda l2, scores=scores: scores[l2]))
+        ours = fit_softmax(jnp.asarray(found), labels, CLASSES, l2s, seed)
+        assert ours.l2 == chosen[-1]
+    assert set(chosen) == set(l2s)
 
 
 def test_the_channels_are_scaled_as_scikit_learn_scales_columns():
@@ -86,12 +88,15 @@ def test_pooling_to_a_grid_is_torchs():
 
 
 @pytest.mark.parametrize("parameters", [20_000, 100_000])
-@pytest.mark.parametrize("image", [(29, 29, 3), (225, 40, 1)])
-def test_every_layer_gets_a_stack_of_as_many_parameters(parameters, image):
-    sizes = [image[:2], *reversed(sizes_between((image[0] // 8 + 1, image[1] // 8 + 1), image[:2]))]
-    assert len(sizes) == 4
-    for size, channels in zip([*sizes[1:], sizes[-1]], (12, 96, 192, 512), strict=True):
-        size = (-(-size[0] // 2), -(-size[1] // 2)) if size != sizes[-1] else size
+@pytest.mark.parametrize(
+    ("image", "sizes"),
+    [
+        ((29, 29, 3), [(29, 29), (15, 15), (8, 8), (4, 4)]),
+        ((225, 40, 1), [(225, 40), (113, 20), (57, 10), (29, 5)]),
+    ],
+)
+def test_every_layer_gets_a_stack_of_as_many_parameters(parameters, image, sizes):
+    for size, channels in zip(sizes, (12, 96, 192, 512), strict=True):
         shape = stack_shape((*size, channels), image, layers=4, parameters=parameters)
         stack = DeconvolutionStack(shape)
         blank = jax.ShapeDtypeStruct((2, *size, channels), jnp.float32)

@@ -60,7 +60,14 @@ def stack_shape(
     even = 1
     while stack(even + 1, even + 1).parameters <= parameters:
         even += 1
-    near = range(max(1, even // 2), 2 * even + 2)
+    others, stacks = 1, []
+    narrowest = max(1, even // 2)
+    while stack(narrowest, others).parameters <= parameters:
+        others += 1
+    for first in range(narrowest, 2 * even + 2):
+        while others > 1 and stack(first, others).parameters > parameters:
+            others -= 1
+        stacks += [stack(first, others), stack(first, others + 1)]
 
     def unlikeness(candidate: StackShape) -> tuple[int, int, int]:
         missed = abs(candidate.parameters - parameters)
@@ -68,7 +75,7 @@ def stack_shape(
         # Within a thousandth the most even one.
         return max(missed, parameters // 1000), abs(first - second), missed
 
-    return min((stack(first, others) for first in near for others in near), key=unlikeness)
+    return min(stacks, key=unlikeness)
 
 
 def sizes_between(
