@@ -72,12 +72,14 @@ def open_run(workdir: Path, step: str, config_path: str | None, overrides: list[
     return Run(workdir, config, restored)
 
 
-def untrained_network(config: ConfigDict, data: Input) -> tuple[FrozenNetwork, dict[str, Any]]:
-    """Returns the auto-encoder of a configuration before its first step, and which it is.
+def untrained_network(
+    config: ConfigDict, data: Input, num_classes: int
+) -> tuple[FrozenNetwork, dict[str, Any]]:
+    """Returns the classifier of a configuration before its first step, and which it is.
 
     BatchNorm's running statistics are those it starts with, mean 0 and variance 1.
     """
-    model = setup.make_autoencoder(config, data.channels)
+    model = setup.make_classifier(config, num_classes)
     crop = tuple(config.data.crop)
     shape = (*crop, data.channels)
     state = jax.jit(lambda: init_state(model, optax.identity(), config.seed, shape))()

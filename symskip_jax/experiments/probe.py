@@ -67,7 +67,9 @@ def probe(
             file holds probes of something else.
     """
     out = workdir / "probe.json" if out is None else out
-    others = {path.stem if path.is_file() else path.name: _read(path) for path in beside}
+    others = {
+        path.stem if path.suffix == ".json" else path.resolve().name: _read(path) for path in beside
+    }
     run = None
     if init_only:
         config = _untrained_config(config_path, overrides)
@@ -79,7 +81,7 @@ def probe(
     require_labels(test)
     train, drawn = draw(_with_labels(config, everything), everything)
     if run is None:
-        network, facts = untrained_network(config, everything)
+        network, facts = untrained_network(config, everything, num_classes)
     else:
         network, facts = run.network(everything), run.facts()
     shapes = network.layers(train.channels)
@@ -190,7 +192,7 @@ def _resume(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    file = path / "probe.json" if path.is_dir() else path
+    file = path if path.suffix == ".json" else path / "probe.json"
     try:
         found = json.loads(file.read_text())
         if not {"protocol", "layers"} <= set(found):

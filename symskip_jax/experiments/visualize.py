@@ -192,7 +192,12 @@ def _reconstruction_rows(run: Run, images: int) -> tuple[list[Row], np.ndarray]:
     corruption = setup.make_corruption(run.config, network.normalization)
     clean, corrupted = _shown(corruption, network.crop, test.first(images))
     model = setup.make_autoencoder(run.config, test.channels)
-    rebuilt = reconstruct(model, network.variables, network.normalization, corrupted)
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def rebuild(variables: Any, pixels: Array) -> Array:
+        return reconstruct(model, variables, network.normalization, pixels)
+
+    rebuilt = rebuild(network.variables, corrupted)
     pairs = ((describe_corruption(corruption), jnp.clip(corrupted, 0, 255)), ("rebuilt", rebuilt))
     rows = [
         Row(label, _bytes(pixels), decibels(psnr(pixels, clean).tolist()))
