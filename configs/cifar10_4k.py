@@ -35,4 +35,6 @@ def get_config(arg: str = "") -> ConfigDict:
         config.finetune.epochs, config.finetune.milestones = 20, (6, 12, 16)
         config.finetune.head_epochs = 2
         config.run.eval_every = 5.0
+        config.probe.parameters = 20_000
+        config.probe.epochs = 10
     return config

@@ -13,6 +13,7 @@ from symskip_jax import __version__
 from symskip_jax.bench import arguments as bench_arguments
 from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
+from symskip_jax.experiments import looking
 from symskip_jax.memory import keep_freed_memory
 
 EXIT_FAILED = 1
@@ -112,6 +113,7 @@ examples:
   symskip data prepare cifar10
   symskip data prepare voc/2007 --data_dir /data/tensorflow_datasets
 """,
+    **looking.EXAMPLES,
     **bench_arguments.EXAMPLES,
 }
 
@@ -170,6 +172,10 @@ def _dispatch(arguments: argparse.Namespace, overrides: list[str]) -> int:
         from symskip_jax.bench.input import bench_input
 
         bench_input(arguments)
+        return 0
+    if arguments.verb in looking.EXAMPLES:
+        _prepare_libraries()
+        looking.run_looking(arguments, overrides)
         return 0
     from symskip_jax.config import load_config
 
@@ -321,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_restore_arguments(
         add("restore", "apply a pre-trained network to images of any size", configured=False)
     )
+    looking.add_looking_verbs(add)
     _add_reproduce(add("reproduce", "a table or figure of the paper, whole", configured=False))
     _add_data_actions(add("data", "what there is to train on", configured=False))
     bench = add("bench", "how fast this is on this machine, beside its peers", configured=False)

@@ -81,6 +81,15 @@ def base_config() -> ConfigDict:
     config.evaluation = ConfigDict()
     config.evaluation.crops = 1  # of classes, 1: central; more: random ones, averaged
 
+    config.probe = ConfigDict()
+    config.probe.num_labels = 4000  # images that probes learn from, class-balanced; all if fewer
+    config.probe.grid = 0  # activations averaged over grid x grid cells to classify; 0: whole
+    config.probe.l2 = (1e-2, 1e-3, 1e-4)  # penalties of softmax regression to choose from
+    config.probe.parameters = 100_000  # of each stack of deconvolutions, as near as widths allow
+    config.probe.epochs = 20  # in which a stack learns
+    config.probe.batch_size = 64  # images a step
+    config.probe.learning_rate = 1e-3  # of Adam at first; it falls to 0 along a cosine
+
     config.run = ConfigDict()
     config.run.steps_per_dispatch = 20  # steps between two looks at losses and signals
     config.run.eval_every = 10.0  # epochs

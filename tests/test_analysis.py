@@ -103,7 +103,7 @@ def test_sheet_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypa
         (lambda c, k, r: (c, k, r[:, :4]), "reconstructed images must be uint8"),
         (lambda c, k, r: (c[0], k[0], r[0]), "must be .N, H, W"),
         (lambda c, k, r: (c[:0], k[:0], r[:0]), "must be .N, H, W"),
-        (lambda c, k, r: (c, k, r, [1.0]), "1 PSNRs for 2 corrupted images"),
+        (lambda c, k, r: (c, k, r, [1.0]), "1 captions for 2 corrupted images"),
     ],
 )
 def test_sheet_refuses_arrays_that_do_not_fit(tmp_path, change, message):

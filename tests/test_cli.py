@@ -45,7 +45,19 @@ def records(workdir: Path, split: str) -> list[dict]:
     return [record for record in map(json.loads, lines) if record["split"] == split]
 
 
-VERBS = ["", "quickstart", "pretrain", "finetune", "evaluate", "restore", "data", "bench"]
+VERBS = [
+    "",
+    "quickstart",
+    "pretrain",
+    "finetune",
+    "evaluate",
+    "probe",
+    "visualize",
+    "restore",
+    "reproduce",
+    "data",
+    "bench",
+]
 ACTIONS = [f"data {action}" for action in ("list", "import", "prepare")]
 ACTIONS += [f"bench {action}" for action in ("step", "stages", "train", "input")]
 

@@ -77,6 +77,10 @@ def _are_milestones(values: Sequence[Any]) -> bool:
     return list(values) == sorted(set(values))
 
 
+def _are_penalties(values: Sequence[Any]) -> bool:
+    return len(values) > 0 and all(isinstance(v, int | float) and 0 < v < math.inf for v in values)
+
+
 _SEED = _Rule(lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
 _COUNT = _Rule(lambda value: value >= 1, "at least 1")
 _COUNT_OR_NONE = _Rule(lambda value: value >= 0, "0 or more")
@@ -150,6 +154,13 @@ _RULES = {
     "evaluation.crops": _COUNT,
     "finetune.head_epochs": _COUNT_OR_NONE,
     "finetune.corruption_probability": _SHARE,
+    "probe.num_labels": _COUNT,
+    "probe.grid": _COUNT_OR_NONE,
+    "probe.l2": _Rule(_are_penalties, "numbers above 0, at least one"),
+    "probe.parameters": _COUNT,
+    "probe.epochs": _COUNT,
+    "probe.batch_size": _COUNT,
+    "probe.learning_rate": _POSITIVE,
     "run.steps_per_dispatch": _COUNT,
     "run.eval_every": _POSITIVE,
     "run.checkpoint_every": _POSITIVE,

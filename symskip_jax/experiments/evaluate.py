@@ -45,24 +45,33 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     restored = load_variables(workdir, choose_step(workdir, step))
     own = config_from_flat(restored.meta["config"])
     is_autoencoder = restored.meta["verb"] == "pretrain"
-    # Before the overrides, which change it.
-    theirs = restored.meta["spec"], setup.autoencoder_facts(own)
     config = own if config_path is None else load_config(config_path)
     apply_overrides(config, overrides)
     check_config(config)
     make_workdir(workdir)
-    ours = setup.spec_facts(setup.make_spec(config)), setup.autoencoder_facts(config)
-    # A classifier has no decoder, so nothing but the table shapes it.
-    if ours != theirs if is_autoencoder else ours[0] != theirs[0]:
-        raise UserError(
-            f"config.model describes another network than the one in --workdir {workdir}; "
-            "leave --config and --config.model away to take the run's own"
-        )
+    require_same_network(config, restored, workdir)
     measure = measure_autoencoder if is_autoencoder else measure_task
     figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
     figures |= {"data": config.data.name, "split": config.data.test_split}
     write_json(workdir / "evaluation.json", figures)
     print(json.dumps(figures, indent=1))
+
+
+def require_same_network(config: ConfigDict, restored: Restored, workdir: Path) -> None:
+    """Checks that a configuration describes the network of a checkpoint.
+
+    Raises:
+        UserError: it describes another.
+    """
+    own = config_from_flat(restored.meta["config"])
+    theirs = restored.meta["spec"], setup.autoencoder_facts(own)
+    ours = setup.spec_facts(setup.make_spec(config)), setup.autoencoder_facts(config)
+    # A classifier has no decoder, so nothing but the table shapes it.
+    if ours != theirs if restored.meta["verb"] == "pretrain" else ours[0] != theirs[0]:
+        raise UserError(
+            f"config.model describes another network than the one in --workdir {workdir}; "
+            "leave --config and --config.model away to take the run's own"
+        )
 
 
 def choose_step(workdir: Path, step: str) -> int | None:

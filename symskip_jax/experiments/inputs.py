@@ -257,7 +257,7 @@ def _read_if_it_fits(config: ConfigDict, source: Source, faults: Faults) -> Resi
         return load_resident(source, faults)
     if has_masks or not _shows_whole(config) or (num_bytes := _probe_bytes(source)) is None:
         return None
-    limit = RESIDENT_SHARE * _memory_bytes()
+    limit = RESIDENT_SHARE * memory_bytes()
     if num_bytes > limit:
         return None
     try:
@@ -286,7 +286,8 @@ def _probe_bytes(source: Source) -> int | None:
     return len(source) * math.prod(shape)
 
 
-def _memory_bytes() -> int:
+def memory_bytes() -> int:
+    """Returns how much memory the device has, or the machine where the device has none."""
     stats = jax.local_devices()[0].memory_stats() or {}
     return stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 

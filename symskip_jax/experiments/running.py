@@ -104,7 +104,12 @@ def run_training(
         best: the evaluation metric whose best checkpoint is kept.
         notes: lines about the run, said when it begins.
     """
-    described = {f"config.{key}": value for key, value in flat(config).items()}
+    # How a run is probed afterwards is no part of it.
+    described = {
+        f"config.{key}": value
+        for key, value in flat(config).items()
+        if not key.startswith("probe.")
+    }
     claim_workdir(workdir, {**identity, **described})
     meta = {**meta, "config": flat(config), "versions": versions(), **identity}
     checkpoints = Checkpoints(workdir / "checkpoints", best)

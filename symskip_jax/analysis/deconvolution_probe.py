@@ -1,0 +1,87 @@
+"""A stack of deconvolutions that learns to rebuild images from a frozen activation (figure 3b)."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array, lax
+
+from symskip_jax.analysis.frozen import FrozenNetwork
+from symskip_jax.analysis.standardize import ChannelScale
+from symskip_jax.models.deconvolutions import DeconvolutionStack
+from symskip_jax.training.compilation import compiler_options
+
+
+class Recipe(NamedTuple):
+    """How a stack learns.
+
+    epochs: passes over the images.
+    batch_size: images a step; what does not fill a batch waits for the next epoch's order.
+    learning_rate: of Adam at first; it falls to 0 along a cosine.
+    seed: of the initialisation and of the order.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    seed: int
+
+
+def train_stack(
+    stack: DeconvolutionStack,
+    network: FrozenNetwork,
+    layer: str,
+    scale: ChannelScale,
+    images_nhwc: Array,
+    recipe: Recipe,
+) -> Any:
+    """Trains a stack to give the clean image back from its activation.
+
+    The loss is the mean squared error of normalised pixels. Activations are computed anew in every
+    step: those of all images may not fit into memory.
+
+    Args:
+        stack: of deconvolutions.
+        network: that the activations are taken from.
+        layer: its name.
+        scale: of the layer's channels.
+        images_nhwc: uint8 [N, H, W, C], on the device.
+        recipe: how.
+
+    Returns:
+        The stack's parameters.
+    """
+    count = len(images_nhwc)
+    batch_size = min(recipe.batch_size, count)
+    steps = count // batch_size
+    optimizer = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps))
+    blank = jnp.zeros((1, stack.shape.sizes[0][0], stack.shape.sizes[0][1], stack.shape.channels))
+
+    @functools.partial(jax.jit, donate_argnums=(0,), compiler_options=compiler_options())
+    def epoch(state: Any, variables: Any, images: Array, order_sb: Array) -> Any:
+        def step(state: Any, indices_b: Array) -> tuple[Any, None]:
+            params, moments = state
+            batch = images[indices_b]
+            target = network.normalized(batch)
+            features = scale(network.activation(variables, layer, batch))
+
+            def loss(params: Any) -> Array:
+                output: Any = stack.apply({"params": params}, features)
+                return jnp.mean(jnp.square(output - target))
+
+            updates, moments = optimizer.update(jax.grad(loss)(params), moments)
+            return (optax.apply_updates(params, updates), moments), None
+
+        return lax.scan(step, state, order_sb)[0]
+
+    # RandomState, because numpy keeps its streams for ever and those of Generator may change.
+    random = np.random.RandomState(recipe.seed)
+    params = stack.init(jax.random.key(recipe.seed), blank)["params"]
+    state = params, optimizer.init(params)
+    for _ in range(recipe.epochs):
+        order = random.permutation(count)[: steps * batch_size].reshape(steps, batch_size)
+        state = epoch(state, network.variables, images_nhwc, jnp.asarray(order))
+    return state[0]

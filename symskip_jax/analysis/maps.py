@@ -1,0 +1,93 @@
+"""How little the maps of a layer change when the image is corrupted (section 5.5.2, figure 6)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class MapStability(NamedTuple):
+    """Likeness of maps, 1 for maps that are equal up to a factor and 0 for maps without overlap.
+
+    A channel that shows nothing on any image has no likeness: NaN.
+
+    corrupted_c: [C] of a channel's map of a clean image and of the same image corrupted, mean.
+    between_c: [C] of its maps of two different clean images, mean over all pairs: what a map that
+        knows nothing of the image would reach too.
+    """
+
+    corrupted_c: np.ndarray
+    between_c: np.ndarray
+
+    def overall(self) -> dict[str, float | None]:
+        """Returns the means over channels, and how much of the way is kept.
+
+        `kept` is 1 where corruption changes nothing and 0 where the maps of a corrupted image are
+        no more like those of the clean one than another image's are.
+        """
+        if np.isnan(self.corrupted_c).all():
+            return {"corrupted": None, "between": None, "kept": None}
+        corrupted, between = np.nanmean(self.corrupted_c), float("nan")
+        if not np.isnan(self.between_c).all():
+            between = np.nanmean(self.between_c)
+        kept = (corrupted - between) / (1 - between) if between < 1 else float("nan")
+        named = {"corrupted": corrupted, "between": between, "kept": kept}
+        return {name: None if np.isnan(x) else float(x) for name, x in named.items()}
+
+
+def measure_stability(clean_nhwc: np.ndarray, corrupted_nhwc: np.ndarray) -> MapStability:
+    """Compares activations by the cosine between maps, channel by channel.
+
+    Of two maps one of which is 0 everywhere the likeness is 0; of two such maps there is none, and
+    they are left out.
+
+    Args:
+        clean_nhwc: [N, h, w, C] of clean images.
+        corrupted_nhwc: [N, h, w, C] of the same, corrupted.
+    """
+    clean, shows_nc = _unit(clean_nhwc)
+    corrupted, corrupted_shows_nc = _unit(corrupted_nhwc)
+    cosines_nc = (clean * corrupted).sum(1)
+    pairs_c = (shows_nc | corrupted_shows_nc).sum(0)
+    # The sum of all maps, squared, holds the product of every pair twice and of each with itself.
+    shows_c, count = shows_nc.sum(0), len(clean)
+    products_c = (clean.sum(0) ** 2).sum(0) - shows_c
+    ordered_pairs_c = shows_c * (shows_c - 1) + 2 * shows_c * (count - shows_c)
+    return MapStability(_divide(cosines_nc.sum(0), pairs_c), _divide(products_c, ordered_pairs_c))
+
+
+def rank_by_activity(clean_nhwc: np.ndarray) -> np.ndarray:
+    """Returns the channels [C] of activations [N, h, w, C], that of the highest mean first."""
+    return np.argsort(-clean_nhwc.mean((0, 1, 2)), kind="stable")
+
+
+def upsample(maps_nhwc: np.ndarray, stride: int, size: tuple[int, int]) -> np.ndarray:
+    """Returns maps over the image, [N, H, W, C], linear between the places they stand for.
+
+    Position j of a map is centred on pixel stride * j, as convolutions padded evenly are.
+
+    Args:
+        maps_nhwc: [N, h, w, C].
+        stride: pixels between two positions.
+        size: (H, W) of the image, in pixels.
+    """
+
+    def weights(pixels: int, positions: int) -> np.ndarray:
+        places = np.arange(pixels) / stride
+        columns = [np.interp(places, np.arange(positions), row) for row in np.eye(positions)]
+        return np.stack(columns, axis=1)
+
+    rows, columns = weights(size[0], maps_nhwc.shape[1]), weights(size[1], maps_nhwc.shape[2])
+    return np.einsum("Hh,nhwc,Ww->nHWc", rows, maps_nhwc, columns, optimize=True)
+
+
+def _unit(maps_nhwc: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns maps [N, h * w, C] of unit length, float64, and which are not 0, bool [N, C]."""
+    flat = np.asarray(maps_nhwc, np.float64)
+    flat = flat.reshape(len(flat), -1, flat.shape[-1])
+    length_nc = np.sqrt((flat**2).sum(1))
+    shows_nc = length_nc > 0
+    return flat / np.where(shows_nc, length_nc, 1.0)[:, None], shows_nc
+
+
+def _divide(sums_c: np.ndarray, counts_c: np.ndarray) -> np.ndarray:
+    return np.where(counts_c > 0, sums_c / np.maximum(counts_c, 1), np.nan)

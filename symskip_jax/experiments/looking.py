@@ -1,0 +1,144 @@
+"""What `symskip probe` and `symskip visualize` take, and where they go; light until then."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from symskip_jax.errors import UserError
+
+EXAMPLES = {
+    "probe": """\
+examples:
+  symskip probe --workdir runs/4k
+  symskip probe --workdir runs/4k-ft --kind classification --beside runs/4k
+  symskip probe --config configs/cifar10_4k.py --workdir runs/4k-untrained --init_only
+""",
+    "visualize": """\
+examples:
+  symskip visualize --workdir runs/4k
+  symskip visualize --workdir runs/4k --layer encoder.2.relu --images 4
+  symskip visualize --reconstructions --workdir runs/gaussian runs/big_block runs/small_blocks
+""",
+}
+
+_CONFIG = "take the data from this one instead of the run's own"
+_STEP = "latest (the default), best, or the number of a checkpoint"
+
+
+def add_looking_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:
+    """Adds the two verbs; `add(verb, text, configured=...)` makes a parser."""
+    probe = add(
+        "probe", "how well each layer classifies and rebuilds images, frozen", configured=True
+    )
+    probe.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    probe.add_argument("--step", default="latest", help=_STEP)
+    probe.add_argument(
+        "--kind", choices=("classification", "reconstruction", "both"), default="both"
+    )
+    probe.add_argument(
+        "--layers", nargs="+", metavar="LAYER", help="as encoder.0.relu; default all ReLUs"
+    )
+    probe.add_argument(
+        "--out", type=Path, metavar="FILE", help="JSON to write; default probe.json in the workdir"
+    )
+    probe.add_argument(
+        "--beside",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="WORKDIR",
+        help="folders probed before, to draw in the same chart",
+    )
+    probe.add_argument("--config", metavar="FILE", help=_CONFIG)
+    probe.add_argument(
+        "--init_only",
+        action="store_true",
+        help="the network of --config, untrained, as a control; WORKDIR is only written to",
+    )
+    visualize = add(
+        "visualize", "what a layer shows, clean and corrupted; or what is rebuilt", configured=True
+    )
+    visualize.add_argument(
+        "--workdir", required=True, type=Path, nargs="+", help="folder of the run, or of several"
+    )
+    visualize.add_argument("--step", default="latest", help=_STEP)
+    visualize.add_argument(
+        "--reconstructions",
+        action="store_true",
+        help="draw what each of the runs rebuilds, instead of the maps of one",
+    )
+    visualize.add_argument(
+        "--layer", help="as encoder.11.relu; default the 12th ReLU, or the deepest of fewer"
+    )
+    visualize.add_argument(
+        "--images", type=int, default=6, metavar="N", help="how many are drawn; default 6"
+    )
+    visualize.add_argument(
+        "--channels", type=int, default=8, metavar="N", help="how many maps of each; default 8"
+    )
+    visualize.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder to write to; default images in the workdir"
+    )
+    visualize.add_argument("--config", metavar="FILE", help=_CONFIG)
+
+
+def run_looking(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Does what the arguments of either verb say.
+
+    Raises:
+        UserError: they make no sense together, or as the verbs themselves say.
+    """
+    if arguments.verb == "probe":
+        from symskip_jax.experiments.probe import KINDS, probe
+
+        if arguments.init_only and arguments.step != "latest":
+            raise UserError(
+                f"--step {arguments.step} means nothing with --init_only: leave one of them away"
+            )
+        probe(
+            arguments.workdir,
+            step=arguments.step,
+            kinds=KINDS if arguments.kind == "both" else (arguments.kind,),
+            layers=arguments.layers,
+            out=arguments.out,
+            beside=arguments.beside,
+            init_only=arguments.init_only,
+            config_path=arguments.config,
+            overrides=overrides,
+        )
+        return
+    from symskip_jax.experiments.visualize import visualize_maps, visualize_reconstructions
+
+    for name in ("images", "channels"):
+        if getattr(arguments, name) < 1:
+            raise UserError(f"--{name} {getattr(arguments, name)} must be 1 or more")
+    if arguments.reconstructions:
+        if arguments.layer is not None:
+            raise UserError(
+                f"--layer {arguments.layer} means nothing with --reconstructions: "
+                "leave one of them away"
+            )
+        visualize_reconstructions(
+            arguments.workdir,
+            step=arguments.step,
+            images=arguments.images,
+            out=arguments.out,
+            config_path=arguments.config,
+            overrides=overrides,
+        )
+        return
+    if len(arguments.workdir) > 1:
+        raise UserError(
+            f"--workdir names {len(arguments.workdir)} runs, and maps are drawn of one; "
+            "--reconstructions draws several"
+        )
+    visualize_maps(
+        arguments.workdir[0],
+        step=arguments.step,
+        layer=arguments.layer,
+        images=arguments.images,
+        channels=arguments.channels,
+        out=arguments.out,
+        config_path=arguments.config,
+        overrides=overrides,
+    )

@@ -1,0 +1,214 @@
+"""`symskip probe` and `symskip visualize` from outside, on a network of two layers."""
+
+import json
+from pathlib import Path
+
+import command
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from test_analysis import find_tile, read_rgb
+
+from symskip_jax import cli
+from symskip_jax.config import config_from_flat
+from symskip_jax.experiments import setup
+from symskip_jax.models import activations
+from symskip_jax.training.checkpoints import load_variables
+from symskip_jax.transforms import Normalization, center_crop
+
+LAYERS = {"encoder.0.relu": [4, 4, 4], "encoder.1.relu": [2, 2, 8]}
+SETTINGS = (
+    "--config.probe.num_labels=24",
+    "--config.probe.l2=(1e-2,)",
+    "--config.probe.parameters=2000",
+    "--config.probe.batch_size=8",
+    "--config.probe.learning_rate=1e-2",
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "images.npz"
+    command.write_images(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data) -> Path:
+    workdir = tmp_path_factory.mktemp("runs") / "tiny"
+    arguments = command.pretrain(workdir, f"npz:{data}", "--config.pretrain.epochs=2")
+    assert cli.main([*map(str, arguments)]) == 0
+    return workdir
+
+
+@pytest.fixture
+def symskip(capfd):
+    """Runs the command in this process: what it printed, or its one line where it refuses."""
+
+    def call(*arguments: object) -> str:
+        capfd.readouterr()
+        status = cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert status == 0 or (status, out, err.count("\n")) == (cli.EXIT_WRONG_INPUT, "", 1), err
+        return out if status == 0 else err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def probed(run) -> dict:
+    """What `symskip probe` wrote, first of one kind, then of both."""
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    verb = ["probe", f"--workdir={run}", *SETTINGS]
+    assert cli.main([*verb, "--kind=classification", "--layers", "encoder.1.relu"]) == 0
+    first = json.loads((run / "probe.json").read_text())["layers"]
+    assert first["encoder.0.relu"] == {"shape": [4, 4, 4]}
+    assert set(first["encoder.1.relu"]) == {"shape", "classification"}
+    assert cli.main(verb) == 0
+    both = json.loads((run / "probe.json").read_text())
+    # Seconds and all: what is there is not measured again.
+    kept = both["layers"]["encoder.1.relu"]["classification"]
+    assert kept == first["encoder.1.relu"]["classification"]
+    assert all(path.read_bytes() == content for path, content in before.items())
+    return both
+
+
+def images_of(data: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    with np.load(data) as arrays:
+        return arrays[f"{split}_images"], arrays[f"{split}_labels"]
+
+
+def test_softmax_regression_is_scikit_learns_on_the_activations(run, data, probed):
+    restored = load_variables(run)
+    model = setup.make_autoencoder(config_from_flat(restored.meta["config"]), 3)
+    normalization = Normalization.from_facts(restored.meta["normalization"])
+    learnt, measured = images_of(data, "train"), images_of(data, "test")
+
+    def features(images: np.ndarray) -> dict[str, np.ndarray]:
+        pixels = normalization.normalize(center_crop(images, (7, 7)))
+        found = activations(model, setup.variables_of(restored), pixels)
+        return {name: np.asarray(found[name], np.float64) for name in LAYERS}
+
+    # All images would be one answer; which 24 of the 48 are drawn is the draw of fine-tuning.
+    from symskip_jax.data.splits import draw_labelled
+
+    drawn = draw_labelled(learnt[1], 24, 0)
+    train, test = features(learnt[0][drawn]), features(measured[0])
+    for name, shape in LAYERS.items():
+        scaler = StandardScaler().fit(train[name].reshape(-1, shape[2]))
+        x, new = (
+            scaler.transform(found[name].reshape(-1, shape[2])).reshape(-1, np.prod(shape))
+            / np.sqrt(np.prod(shape))
+            for found in (train, test)
+        )
+        expected = LogisticRegression(C=1 / (1e-2 * 24), tol=1e-9, max_iter=10_000)
+        expected.fit(x, learnt[1][drawn])
+        ours = probed["layers"][name]["classification"]
+        assert ours["accuracy"] == expected.score(new, measured[1])
+        assert (ours["features"], ours["count"], ours["l2"]) == (np.prod(shape), 16, 1e-2)
+        assert ours["parameters"] == (np.prod(shape) + 1) * 4
+
+
+def test_a_stack_rebuilds_better_than_the_mean_image(data, probed):
+    train, test = images_of(data, "train")[0], images_of(data, "test")[0][:, :7, :7]
+    errors = np.square(test - train[:, :7, :7].mean(0)).mean((1, 2, 3))
+    floor = (10 * np.log10(255**2 / errors)).mean()
+    for layer in probed["layers"].values():
+        assert layer["reconstruction"]["parameters"] == pytest.approx(2000, rel=0.05)
+        assert layer["reconstruction"]["count"] == 16
+    assert probed["layers"]["encoder.0.relu"]["reconstruction"]["psnr"] > floor + 0.3
+
+
+def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_path):
+    other = tmp_path / "elsewhere"
+    verb = ("probe", "--kind=classification", "--layers", "encoder.0.relu")
+    table = symskip(
+        *(
+            *verb,
+            "--init_only",
+            *command.TINY,
+            f"--config.data.name={probed['protocol']['data'][:-6]}",
+        ),
+        *(f"--workdir={other}", *SETTINGS, "--beside", run),
+    )
+    header, row = table.splitlines()
+    assert header.split() == ["layer", "size", "features", "accuracy", "PSNR", "seconds"]
+    assert row.split()[:3] == ["encoder.0.relu", "4x4x4", "64"] and row.split()[3].endswith("%")
+    found = json.loads((other / "probe.json").read_text())
+    assert found["protocol"]["verb"] == "init" and not (other / "checkpoints").exists()
+    drawing = (other / "probe.svg").read_text()
+    assert ">elsewhere<" in drawing and ">tiny<" in drawing
+    assert (other / "probe.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (("--layers", "encoder.9.relu"), ["encoder.9.relu", "encoder.0.relu, encoder.1.relu"]),
+        (("--config.probe.epochs=3",), ["config.probe.epochs (20 there, 3 here)", "--out"]),
+        (("--config.probe.l2=()",), ["probe.l2=()", "at least one"]),
+        (("--init_only",), ["--init_only", "--config"]),
+        (("--init_only", "--step=3"), ["--step 3", "--init_only"]),
+        (("--config.model.n=8",), ["config.model", "another network"]),
+        (("--beside", "nowhere"), ["nowhere/probe.json", "symskip probe"]),
+        (("--kind=pixels",), ["pixels", "classification"]),
+    ],
+)
+def test_what_cannot_be_probed_is_refused(run, probed, symskip, more, parts):
+    message = symskip("probe", f"--workdir={run}", *SETTINGS, *more)
+    assert all(part in message for part in parts), message
+
+
+def test_features_that_do_not_fit_ask_for_a_grid(run, symskip, tmp_path, monkeypatch):
+    monkeypatch.setattr("symskip_jax.experiments.probe.memory_bytes", lambda: 10_000)
+    verb = ("probe", f"--workdir={run}", *SETTINGS, f"--out={tmp_path / 'grid.json'}")
+    assert "probe.grid=0" in symskip(*verb)
+    assert "64" not in symskip(*verb, "--config.probe.grid=1", "--kind=classification")
+    found = json.loads((tmp_path / "grid.json").read_text())["layers"]
+    assert [layer["classification"]["features"] for layer in found.values()] == [4, 8]
+
+
+def test_maps_are_drawn_over_the_images_and_measured(run, data, symskip):
+    printed = json.loads(symskip("visualize", f"--workdir={run}", "--images=3", "--channels=2"))
+    found = json.loads((run / "images" / "maps_encoder.1.relu.json").read_text())
+    assert printed["layer"] == found["layer"] == "encoder.1.relu"
+    assert found["images"] == 16 and found["corruption"] == "2 blocks of, 3x3 pixels"
+    activity = [channel["activity"] for channel in found["channels"]]
+    assert activity == sorted(activity, reverse=True)
+    assert sorted(channel["channel"] for channel in found["channels"]) == list(range(8))
+    assert 0 < found["likeness"]["corrupted"] <= 1
+    sheet = np.ascontiguousarray(read_rgb(run / "images" / "maps_encoder.1.relu.png"))
+    tops = [find_tile(sheet, image[:7, :7], 19) for image in images_of(data, "test")[0][:3]]
+    assert None not in tops and sorted(tops) == tops
+    assert (run / "images" / "likeness_encoder.1.relu.svg").is_file()
+
+
+def test_an_image_that_is_not_corrupted_keeps_its_maps(run, symskip, tmp_path):
+    arguments = ("visualize", f"--workdir={run}", "--layer=encoder.0.relu", f"--out={tmp_path}")
+    printed = json.loads(symskip(*arguments, "--config.corruption.num_blocks=0"))
+    assert printed["corrupted"] == pytest.approx(1) and printed["kept"] == pytest.approx(1)
+    assert printed["between"] < 1
+
+
+def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
+    verb = ("visualize", "--reconstructions", "--images=2", f"--out={tmp_path}")
+    symskip(*verb, "--workdir", run, run)
+    sheet = read_rgb(tmp_path / "reconstructions.png")
+    image = images_of(data, "test")[0][0][:7, :7]
+    assert find_tile(np.ascontiguousarray(sheet), image, 19) == (8, 144)
+    assert len(sheet) == 8 + 5 * (7 * 19 + 8) + 4 * 26 + 2 * 16
+
+
+@pytest.mark.parametrize(
+    ("more", "parts"),
+    [
+        (("--layer=encoder.1.raw",), ["encoder.1.raw", "encoder.1.relu"]),
+        (("--images=0",), ["--images 0", "1 or more"]),
+        (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
+        (("--workdir", "a", "b"), ["2 runs", "--reconstructions"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(run, symskip, more, parts):
+    message = symskip("visualize", f"--workdir={run}", *more)
+    assert all(part in message for part in parts), message
