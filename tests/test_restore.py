@@ -13,7 +13,6 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from symskip_jax import cli
 
-ONE_EPOCH = ("--config.pretrain.epochs=1", "--config.finetune.epochs=1")
 PRETRAIN = (
     "pretrain",
     "--config=red_net:small",
@@ -176,7 +175,7 @@ def test_what_is_wrong_is_answered_in_a_line(
 
 def test_a_strided_colour_network_takes_images_of_any_size(tmp_path: Path) -> None:
     data = command.write_images(tmp_path / "images.npz")
-    arguments = command.pretrain(tmp_path / "run", data, *ONE_EPOCH)
+    arguments = command.pretrain(tmp_path / "run", data, "--config.pretrain.epochs=1")
     assert cli.main([*map(str, arguments)]) == 0
     write_image(tmp_path / "grey.png", picture(41, 38, 1))
     write_image(tmp_path / "grey_as_colour.png", np.repeat(picture(41, 38, 1)[..., None], 3, 2))
@@ -187,12 +186,3 @@ def test_a_strided_colour_network_takes_images_of_any_size(tmp_path: Path) -> No
     whole, cut = (read(tmp_path / out / "grey.png").astype(int) for out in ("whole", "cut"))
     assert whole.shape == (41, 38, 3) and np.abs(whole - cut).max() <= 1
     np.testing.assert_array_equal(whole, read(tmp_path / "whole" / "grey_as_colour.png"))
-
-
-def test_a_classifier_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = command.write_images(tmp_path / "images.npz")
-    arguments = command.finetune(tmp_path / "run", data, *ONE_EPOCH)
-    assert cli.main([*map(str, arguments)]) == 0
-    write_image(tmp_path / "a.png", picture(20, 20, 3))
-    assert restore(tmp_path / "a.png", "--workdir", tmp_path / "run") == cli.EXIT_WRONG_INPUT
-    assert "holds a classifier" in capsys.readouterr().err
