@@ -172,7 +172,7 @@ def test_every_command_of_every_experiment_has_a_configuration_that_holds(name, 
     for run in experiment.runs():
         assert run.source is None or run.source.verb == "pretrain" or run.verb == "probe"
         if run.config:
-            settings = [f"--config.{it}".replace("{seed}", "0") for it in run.settings]
+            settings = [f"--config.{it}".replace("{seed}", "0") for it in run.chosen()]
             check_config(load_config(run.config, settings))
 
 

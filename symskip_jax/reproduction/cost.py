@@ -39,7 +39,7 @@ def run_flops(run: Run, names: Mapping[str, str]) -> float | None:
     """
     if run.verb not in ("pretrain", "finetune"):
         return None
-    settings = [f"--config.{it}".replace("{seed}", "0") for it in run.settings]
+    settings = [f"--config.{it}".replace("{seed}", "0") for it in run.chosen()]
     config = load_config(run.config, settings)
     config.data.name = names[run.role]
     images = _count_images(run, config)

@@ -126,18 +126,15 @@ def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path)
     figure = Figure(figsize=(11, 4.4), layout="constrained")
     axes = figure.subplots(1, 2)
     styles = line_styles(curves)
-    panels = (("accuracy", 100.0, "test accuracy (%)"), ("psnr", 1.0, "PSNR rebuilt (dB)"))
-    for ax, (name, factor, label) in zip(axes, panels, strict=True):
+    panels = (
+        ("classification", "accuracy", 100.0, "test accuracy (%)"),
+        ("reconstruction", "psnr", 1.0, "PSNR rebuilt (dB)"),
+    )
+    for ax, (kind, name, factor, label) in zip(axes, panels, strict=True):
         for row, probes in curves.items():
-            layers = [it for it in probes[0].values() if name in it]
-            values = [
-                [factor * layer[name] for layer in probe.values() if name in layer]
-                for probe in probes
-            ]
-            if layers:
-                means = np.mean(values, axis=0)
-                style = styles[row]
-                ax.plot(range(1, len(means) + 1), means, "o-", color=style.colour, label=row)
+            values = [[factor * it[kind][name] for it in probe.values()] for probe in probes]
+            means = np.mean(values, axis=0)
+            ax.plot(range(1, len(means) + 1), means, "o-", color=styles[row].colour, label=row)
         ax.set_xlabel("encoder layer")
         ax.set_ylabel(label)
         ax.xaxis.get_major_locator().set_params(integer=True)
@@ -157,7 +154,4 @@ _DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] =
     "bars": _bars,
     "scatter": _scatter,
     "layers": _layers,
-    # Their own commands have drawn them; what is left are the figures.
-    "reconstructions": _bars,
-    "maps": _bars,
 }

@@ -24,6 +24,7 @@ class Run:
         settings: fields of the configuration, as `key=value`; `{seed}` stands for the seed.
         arguments: more of the command line; `{data}` stands for the folder of the dataset.
         source: the run that it starts from: `--init` of finetune, the one looked at by the others.
+        beside: more runs to look at.
         reseeded: whether the seed is also that of the draw of labels.
     """
 
@@ -35,13 +36,22 @@ class Run:
     settings: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
     source: "Run | None" = None
+    beside: tuple["Run", ...] = ()
     reseeded: bool = True
 
     def chain(self) -> Iterator["Run"]:
         """Yields what it starts from, first things first, and itself."""
-        if self.source is not None:
-            yield from self.source.chain()
+        for run in self.sources():
+            yield from run.chain()
         yield self
+
+    def sources(self) -> tuple["Run", ...]:
+        """Returns what it starts from directly."""
+        return (() if self.source is None else (self.source,)) + self.beside
+
+    def chosen(self) -> tuple[str, ...]:
+        """Returns the settings, of several of one field the last."""
+        return tuple({it.partition("=")[0]: it for it in self.settings}.values())
 
     def folder(self, root: Path, scale: Scale, seed: int) -> Path:
         """Returns the folder of one seed below `root`, of working folders or of results."""
@@ -57,19 +67,20 @@ class Run:
             names: of the datasets, by their roles.
         """
         own = str(self.folder(runs, scale, seed))
-        source = "" if self.source is None else str(self.source.folder(runs, scale, seed))
+        sources = [str(it.folder(runs, scale, seed)) for it in self.sources()]
         name = names[self.role]
         words = [self.verb]
         if self.config:
             settings = [f"seed={seed}", f"data.name={name}"]
             settings += [f"data.labels_seed={seed}"] if self.reseeded else []
             words += ["--config", self.config, *(f"--config.{it}" for it in settings)]
-        words += [f"--config.{it}".replace("{seed}", str(seed)) for it in self.settings]
+        words += [f"--config.{it}".replace("{seed}", str(seed)) for it in self.chosen()]
         words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]
         if self.verb in ("pretrain", "finetune"):
-            return [*words, "--workdir", own, *(["--init", source] if source else [])]
+            return [*words, "--workdir", own, *(["--init", *sources] if sources else [])]
         taken = "--checkpoint" if self.verb == "restore" else "--workdir"
-        return [*words, taken, source, "--out", own]
+        out = f"{own}/probe.json" if self.verb == "probe" else own
+        return [*words, taken, *sources, "--out", out]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +115,7 @@ class Experiment:
         title: what it asks.
         section: of the paper.
         cells: row by row.
+        pictures: runs that give no figure and are wanted for what they draw.
         seeds: how many by default.
         drawing: how it is drawn; see `symskip_jax.reproduction.drawing`.
     """
@@ -115,6 +127,7 @@ class Experiment:
     cells: tuple[Cell, ...]
     seeds: int
     drawing: str = "bars"
+    pictures: tuple[Run, ...] = ()
 
     def only(self, row: str | None) -> "Experiment":
         """Returns it with the cells of one row or one run alone.
@@ -128,8 +141,9 @@ class Experiment:
         if not cells:
             known = ", ".join(dict.fromkeys(cell.run.name for cell in self.cells))
             raise UserError(f"--only {row}: {self.name} has no such cell; choose one of {known}")
-        return dataclasses.replace(self, cells=cells)
+        return dataclasses.replace(self, cells=cells, pictures=())
 
     def runs(self) -> list[Run]:
         """Returns every run that the cells need, each once, sources first."""
-        return list(dict.fromkeys(run for cell in self.cells for run in cell.run.chain()))
+        wanted = [*(cell.run for cell in self.cells), *self.pictures]
+        return list(dict.fromkeys(it for run in wanted for it in run.chain()))

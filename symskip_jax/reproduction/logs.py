@@ -14,8 +14,6 @@ from symskip_jax.training.workdir import write_json
 NOTE = "run.json"
 # Where commands are said to have run, whatever --runs was.
 NOMINAL_RUNS = Path("runs/reproduce")
-_KEPT = ("*.json", "*.jsonl", "*.png", "*.svg")
-_MAX_BYTES = 2**21
 
 
 def is_done(folder: Path) -> bool:
@@ -46,8 +44,21 @@ def figures(folder: Path) -> dict[str, float]:
         found |= [it for it in read_metrics(folder) if it["split"] == "test"][-1]
     for path in sorted(folder.glob("*.json")):
         if path.name not in (NOTE, "config.json"):
-            found |= json.loads(path.read_text())
+            found |= _numbers(json.loads(path.read_text()))
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+
+def _numbers(content: dict[str, Any]) -> dict[str, Any]:
+    """Returns what a command's JSON file says, in one level."""
+    if "likeness" in content:  # of visualize
+        return content["likeness"]
+    if "layers" in content:  # of probe
+        deepest = list(content["layers"].values())[-1]
+        return {
+            "deepest_accuracy": deepest["classification"]["accuracy"],
+            "deepest_psnr": deepest["reconstruction"]["psnr"],
+        }
+    return content
 
 
 def nominal_names(names: Mapping[str, str]) -> dict[str, str]:
@@ -80,20 +91,25 @@ def write_note(
     write_json(workdir / NOTE, note)
 
 
-def collect(workdir: Path, folder: Path, runs: Path, names: Mapping[str, str]) -> None:
-    """Copies the logs of a finished run, without this machine's paths, to the results."""
+def collect(
+    workdir: Path, folder: Path, runs: Path, names: Mapping[str, str], *, pictures: bool
+) -> None:
+    """Copies the logs of a finished run, without this machine's paths, to the results.
+
+    Args:
+        workdir: of the run.
+        folder: of its results.
+        runs: root of the working folders.
+        names: of the datasets, by their roles.
+        pictures: whether what it has drawn is copied too.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in _KEPT:
+    for pattern in ("*.json", "*.jsonl", *(("*.png", "*.svg") if pictures else ())):
         for path in workdir.glob(pattern):
-            if path.stat().st_size > _MAX_BYTES:
-                continue
-            if path.suffix in (".png",):
+            if path.suffix == ".png":
                 shutil.copyfile(path, folder / path.name)
                 continue
             text = path.read_text().replace(str(runs), str(NOMINAL_RUNS))
             for role, nominal in nominal_names(names).items():
                 text = text.replace(names[role], nominal)
             (folder / path.name).write_text(text)
-    sheets = sorted((workdir / "images").glob("*.png"))
-    if sheets:
-        shutil.copyfile(sheets[-1], folder / "reconstructions.png")

@@ -51,8 +51,9 @@ def to_do(experiment: Experiment, seeds: Sequence[int], place: Place) -> list[Jo
     jobs: dict[Job, None] = {}
 
     def need(run: Run, seed: int) -> None:
-        if run.source is not None and not is_done(_workdir(run.source, experiment, seed, place)):
-            need(run.source, seed)
+        for source in run.sources():
+            if not is_done(_workdir(source, experiment, seed, place)):
+                need(source, seed)
         jobs[Job(run, seed)] = None
 
     for seed in seeds:
@@ -100,7 +101,8 @@ def run_jobs(
         )
         if status == 0:
             folder = job.run.folder(place.results, experiment.scale, job.seed)
-            collect(workdir, folder, place.runs, place.names)
+            pictures = job.run.verb in ("probe", "visualize")
+            collect(workdir, folder, place.runs, place.names, pictures=pictures)
         elif status in _STOPPED:
             raise StoppedError(
                 f"{job.run.name} seed {job.seed} was stopped; the same command goes on from there"

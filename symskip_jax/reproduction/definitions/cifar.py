@@ -22,7 +22,9 @@ def table1(scale: Scale) -> Experiment:
         ("cifar10", "CIFAR-10", ("93.95", "92.07", "95.15")),
         ("cifar100", "CIFAR-100", ("74.11", "70.21", "75.41")),
     ):
-        starts = Starts("table1", scale, role, role, settings_at(scale), prefix=f"{role}_")
+        starts = Starts(
+            "table1", config_at(role, scale), role, settings_at(scale), prefix=f"{role}_"
+        )
         cells += starts.cells(f"{name} {ACCURACY}", "accuracy", paper)
     return Experiment(
         "table1",
@@ -36,7 +38,7 @@ def table1(scale: Scale) -> Experiment:
 
 def limited_labels(scale: Scale) -> Starts:
     """CIFAR-10 with 4,000 labels, Network-2, small blocks masked: table 2's runs."""
-    return Starts("table2", scale, "cifar10_4k", "cifar10", settings_at(scale))
+    return Starts("table2", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
 
 
 def table2(scale: Scale) -> Experiment:
@@ -54,7 +56,7 @@ def table2(scale: Scale) -> Experiment:
 
 def figure2(scale: Scale) -> Experiment:
     """Reconstructions under the three corruptions, each by a network trained for it."""
-    starts = Starts("figure2", scale, "cifar10_4k", "cifar10", settings_at(scale))
+    starts = Starts("figure2", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
     block = "(6, 6)" if scale == "smoke" else "(12, 12)"
     corruptions = (
         ("Gaussian noise", "gaussian", ("corruption.kind=gaussian", "corruption.sigma=30.0")),
@@ -70,6 +72,16 @@ def figure2(scale: Scale) -> Experiment:
         for row, name, settings in corruptions
         for what, metric in (("rebuilt", "psnr"), ("corrupted", "psnr_identity"))
     )
+    sources = tuple(dict.fromkeys(cell.run for cell in cells))
+    sheet = Run(
+        "figure2",
+        "sheet",
+        "visualize",
+        "cifar10",
+        arguments=("--reconstructions",),
+        source=sources[0],
+        beside=sources[1:],
+    )
     return Experiment(
         "figure2",
         scale,
@@ -77,7 +89,7 @@ def figure2(scale: Scale) -> Experiment:
         "3.2, figure 2; supplement, figure 2",
         cells,
         1,
-        "reconstructions",
+        pictures=(sheet,),
     )
 
 
@@ -104,7 +116,11 @@ def figure3(scale: Scale) -> Experiment:
             starts.pretrain("pretrain_skip_he", HE),
         ),
     )
-    smoke = ("probe.num_labels=20", "probe.epochs=1") if scale == "smoke" else ()
+    smoke = (
+        ("probe.num_labels=20", "probe.epochs=1", "probe.parameters=500")
+        if scale == "smoke"
+        else ()
+    )
     cells = tuple(
         Cell(
             row,
@@ -139,7 +155,7 @@ _EVERY_LABEL = {
 
 def supplement_d(scale: Scale) -> Experiment:
     """PSNR against accuracy: table 2's runs, and noise and masks of other strengths."""
-    starts = Starts("supplement_d", scale, "cifar10_4k", "cifar10", settings_at(scale))
+    starts = Starts("supplement_d", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
     table = limited_labels(scale)
     cells: list[Cell] = []
 

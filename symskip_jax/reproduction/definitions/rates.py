@@ -1,7 +1,14 @@
 """Which learning rate suits which start: so that no baseline loses for want of tuning."""
 
 from symskip_jax.reproduction.definitions.cifar import limited_labels
-from symskip_jax.reproduction.definitions.starts import HE, NO_SKIP, Starts, seeds_at, settings_at
+from symskip_jax.reproduction.definitions.starts import (
+    HE,
+    NO_SKIP,
+    Starts,
+    config_at,
+    seeds_at,
+    settings_at,
+)
 from symskip_jax.reproduction.grid import Cell, Experiment, Scale
 
 RATES = ("5e-4", "1e-3", "2e-3", "5e-3")
@@ -13,7 +20,9 @@ def rates(scale: Scale) -> Experiment:
     """4,000 labels of CIFAR-10 at four rates, on training images held out of fine-tuning."""
     # The made-up arrays of smoke have no slices.
     held_out = () if scale == "smoke" else _HELD_OUT
-    starts = Starts("rates", scale, "cifar10_4k", "cifar10", (*settings_at(scale), *held_out))
+    starts = Starts(
+        "rates", config_at("cifar10_4k", scale), "cifar10", (*settings_at(scale), *held_out)
+    )
     sources = limited_labels(scale)
     cells: list[Cell] = []
     for rate in RATES[::3] if scale == "smoke" else RATES:

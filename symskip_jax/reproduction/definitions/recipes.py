@@ -4,6 +4,7 @@ from symskip_jax.reproduction.definitions.starts import (
     HE,
     NOT_CORRUPTED,
     Starts,
+    config_at,
     settings_at,
 )
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
@@ -40,7 +41,7 @@ FINETUNING = {
 
 def recipes(scale: Scale) -> Experiment:
     """Every option by itself, from He's initialisation, with 4,000 labels; the best with fewer."""
-    starts = Starts("recipes", scale, "cifar10_4k", "cifar10", (*settings_at(scale), HE))
+    starts = Starts("recipes", config_at("cifar10_4k", scale), "cifar10", (*settings_at(scale), HE))
     pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
     cells: list[Cell] = []
 

@@ -13,7 +13,8 @@ def supplement_c(scale: Scale) -> Experiment:
     """A Wide ResNet under Adam and under SGD with weight decay, pre-trained and not."""
     settings = ()
     if scale == "smoke":
-        settings = (*SMOKE, "model.depth=10", "model.widen=1", "model.width_multiplier=0.25")
+        settings = (*SMOKE, "model.name=wide_resnet", "model.depth=10", "model.widen=1")
+        settings += ("model.width_multiplier=0.25",)
     elif scale == "small":
         settings = ("model.depth=10", "model.widen=1", "pretrain.epochs=2", "finetune.epochs=10")
         settings += ("pretrain.milestones=(1.0, 1.5)", "finetune.milestones=(3.0, 6.0, 8.0)")

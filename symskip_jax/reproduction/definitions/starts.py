@@ -46,30 +46,31 @@ class Starts:
 
     Args:
         experiment: whose runs they are.
-        scale: of the runs.
-        config: of the pre-training and, unless `task` is given, of the fine-tuning, without scale.
+        config: of the pre-training and, unless `task` is given, of the fine-tuning.
         role: of the dataset of the pre-training.
         settings: of all runs.
         task: config and role of the fine-tuning where they differ.
         prefix: of the runs' names.
+        alone: settings of the pre-training alone.
+        paired: settings of the fine-tuning alone.
     """
 
     def __init__(
         self,
         experiment: str,
-        scale: Scale,
         config: str,
         role: str,
         settings: tuple[str, ...] = (),
         task: tuple[str, str] | None = None,
         prefix: str = "",
+        alone: tuple[str, ...] = (),
         paired: tuple[str, ...] = (),
     ):
-        self._experiment, self._scale = experiment, scale
-        self._config, self._role = config_at(config, scale), role
-        task_config, self._task_role = task or (config, role)
-        self._task_config = config_at(task_config, scale)
-        self._settings, self._prefix, self._paired = settings, prefix, paired
+        self._experiment = experiment
+        self._config, self._role = config, role
+        self._task_config, self._task_role = task or (config, role)
+        self._settings, self._prefix = settings, prefix
+        self._alone, self._paired = alone, paired
 
     def pretrain(self, name: str, *settings: str) -> Run:
         """Returns a pre-training."""
@@ -79,7 +80,7 @@ class Starts:
             "pretrain",
             self._role,
             self._config,
-            (*self._settings, *settings),
+            (*self._settings, *self._alone, *settings),
         )
 
     def finetune(self, name: str, source: Run | None, *settings: str) -> Run:

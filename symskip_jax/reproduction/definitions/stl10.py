@@ -1,6 +1,6 @@
 """STL-10: table 3."""
 
-from symskip_jax.reproduction.definitions.starts import Starts, settings_at
+from symskip_jax.reproduction.definitions.starts import Starts, config_at, settings_at
 from symskip_jax.reproduction.grid import Experiment, Scale
 
 
@@ -10,10 +10,10 @@ def table3(scale: Scale) -> Experiment:
     fold = () if scale == "smoke" else ("data.train_split=fold_{seed}",)
     starts = Starts(
         "table3",
-        scale,
+        config_at("stl10", scale),
         "stl10",
-        "stl10",
-        (*settings_at(scale), *(("data.pretrain_split=train",) if scale == "smoke" else ())),
+        settings_at(scale),
+        alone=("data.pretrain_split=train",) if scale == "smoke" else (),
         paired=fold,
     )
     return Experiment(

@@ -2,16 +2,31 @@
 
 from symskip_jax.reproduction.definitions.starts import (
     HE,
-    NO_SKIP,
     NOT_CORRUPTED,
     Starts,
     seeds_at,
 )
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
+# What stands for ImageNet and Network-3 where there are two CPU cores.
+_SMALL = (
+    "model.width_multiplier=0.125",
+    "data.crop=(65, 65)",
+    "corruption.block_size=(9, 9)",
+    "corruption.num_blocks=8",
+    "pretrain.batch_size=32",
+    "pretrain.learning_rate=1e-3",
+    "pretrain.epochs=1",
+    "pretrain.milestones=()",
+    "finetune.batch_size=32",
+    "finetune.learning_rate=1e-3",
+    "finetune.epochs=20",
+    "finetune.milestones=(10.0, 15.0)",
+    "run.eval_every=5.0",
+)
 _SMOKE = (
     "data.crop=(33, 33)",
-    "data.resize=0",
+    "corruption.num_blocks=2",
     "corruption.block_size=(5, 5)",
     "model.name=network_1",
     "model.blocks=(2, 1, 0, 0)",
@@ -25,33 +40,29 @@ _SMOKE = (
     "finetune.milestones=()",
     "run.eval_batch_size=4",
 )
+# The made-up images that stand for ImageNet have other splits.
+_SMOKE_SPLITS = ("data.train_split=train", "data.test_split=test")
+_TASK = ("voc2007", "voc2007")
 
 
 def _settings(scale: Scale) -> tuple[str, ...]:
-    return _SMOKE if scale == "smoke" else ()
+    return {"paper": (), "small": _SMALL, "smoke": _SMOKE}[scale]
 
 
-def _classification(scale: Scale) -> Starts:
-    """From ImageNet to VOC 2007: table 4's runs."""
-    return Starts(
-        "table4", scale, "imagenet", "imagenet", _settings(scale), task=("voc2007", "voc2007")
-    )
+def _starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
+    """Pre-training on ImageNet, or part of it, and VOC 2007."""
+    alone = _SMOKE_SPLITS if scale == "smoke" else ()
+    return Starts(experiment, config, "imagenet", _settings(scale), task=_TASK, alone=alone)
 
 
 def table4(scale: Scale) -> Experiment:
     """Multi-label classification, with Context Encoder beside it."""
-    starts = _classification(scale)
+    starts = _starts("table4", scale)
     cells = list(starts.cells("mAP (%)", "mean_average_precision", ("67.11", "69.38", "71.25")))
     for kind, paper in (("center", "70.24"), ("regions", "70.24")):
-        source = Run(
-            "table4",
-            f"pretrain_context_encoder_{kind}",
-            "pretrain",
-            "imagenet",
-            f"imagenet_context_encoder:{kind}",
-            (*_settings(scale), *_small_context_encoder(scale)),
-        )
-        run = starts.finetune(f"context_encoder_{kind}", source, NO_SKIP)
+        encoder = _starts("table4", scale, f"imagenet_context_encoder:{kind}")
+        source = encoder.pretrain(f"pretrain_context_encoder_{kind}")
+        run = starts.finetune(f"context_encoder_{kind}", source)
         masks = "centre masks" if kind == "center" else "random region masks"
         row = f"Context Encoder, {masks}"
         cells.append(Cell(row, "mAP (%)", run, "mean_average_precision", 100.0, paper))
@@ -65,25 +76,22 @@ def table4(scale: Scale) -> Experiment:
     )
 
 
-def _small_context_encoder(scale: Scale) -> tuple[str, ...]:
-    if scale == "paper":
-        return ()
-    return ("model.width_multiplier=0.125", "pretrain.epochs=1", "pretrain.milestones=()") * (
-        scale == "small"
-    )
-
-
 def table5(scale: Scale) -> Experiment:
     """Pre-training on animals and on vehicles: VOC 2007 by coarse class."""
-    starts = Starts(
-        "table5", scale, "imagenet", "imagenet", _settings(scale), task=("voc2007", "voc2007")
-    )
-    table = _classification(scale)
+    table = _starts("table4", scale)
     rows: list[tuple[str, Run, tuple[str, str, str]]] = [
         ("no pre-training", table.scratch("random_gaussian"), ("67.02", "76.87", "67.11")),
         ("no pre-training, He", table.scratch("random_he", HE), ("", "", "")),
-        ("animals, 93,000", _on(starts, "animals", scale), ("73.04", "79.04", "70.77")),
-        ("vehicles, 93,000", _on(starts, "vehicles", scale), ("72.17", "80.00", "70.93")),
+        (
+            "animals, 93,000",
+            _starts("table5", scale).finetune("animals", _on("animals", scale)),
+            ("73.04", "79.04", "70.77"),
+        ),
+        (
+            "vehicles, 93,000",
+            _starts("table5", scale).finetune("vehicles", _on("vehicles", scale)),
+            ("72.17", "80.00", "70.93"),
+        ),
     ]
     columns = (
         ("animal mAP (%)", "map_animal"),
@@ -105,33 +113,28 @@ def table5(scale: Scale) -> Experiment:
     )
 
 
-def _on(starts: Starts, subset: str, scale: Scale) -> Run:
-    """Returns a fine-tuning after pre-training on one subset."""
-    split = "train" if scale == "smoke" else subset
-    source = starts.pretrain(f"pretrain_{subset}", f"data.pretrain_split={split}")
-    return starts.finetune(subset, source)
+def _on(subset: str, scale: Scale) -> Run:
+    """Returns a pre-training on one subset of ImageNet."""
+    return _starts("table5", scale, f"imagenet:{subset}").pretrain(f"pretrain_{subset}")
 
 
 def figure4(scale: Scale) -> Experiment:
     """Segmentation with the decoder kept: three initialisations, and He's."""
-    # At the small scale without ImageNet: on the images of VOC themselves.
-    own = scale != "paper"
-    starts = Starts(
-        "figure4",
-        scale,
-        "voc2012_segmentation" if own else "imagenet",
-        "voc2012" if own else "imagenet",
-        _settings(scale),
-        task=("voc2012_segmentation", "voc2012"),
-    )
-    source = starts.pretrain("pretrain_skip")
-    if not own:
-        source = _classification(scale).pretrain("pretrain_skip")
-    both = "finetune.init_parts=encoder_decoder"
+    task = ("voc2012_segmentation", "voc2012")
+    if scale == "paper":
+        source = _starts("table4", scale).pretrain("pretrain_skip")
+        starts = Starts("figure4", "imagenet", "imagenet", task=task)
+    else:
+        # Without ImageNet: on the photographs of VOC themselves.
+        config = "voc2012_segmentation:small"
+        smoke = _SMOKE if scale == "smoke" else ()
+        starts = Starts("figure4", config, "voc2012", smoke)
+        source = starts.pretrain("pretrain_skip")
+    half, both = "finetune.init_parts=encoder", "finetune.init_parts=encoder_decoder"
     rows = (
         ("all layers Gaussian(0, 0.01)", starts.scratch("random_gaussian")),
         ("all layers He", starts.scratch("random_he", HE)),
-        ("encoder pre-trained", starts.finetune("encoder", source, NOT_CORRUPTED)),
+        ("encoder pre-trained", starts.finetune("encoder", source, half, NOT_CORRUPTED)),
         (
             "encoder and decoder pre-trained",
             starts.finetune("encoder_decoder", source, both, NOT_CORRUPTED),
@@ -159,12 +162,10 @@ def figure6(scale: Scale) -> Experiment:
 
 
 def _maps(name: str, scale: Scale, subsets: tuple[str, ...]) -> Experiment:
-    starts = Starts("table5", scale, "imagenet", "imagenet", _settings(scale))
-    split = {subset: "train" if scale == "smoke" else subset for subset in subsets}
     cells = tuple(
         Cell(
             f"pre-trained on {subset}",
-            "likeness of maps, clean and corrupted",
+            column,
             Run(
                 name,
                 f"maps_{subset}",
@@ -172,13 +173,15 @@ def _maps(name: str, scale: Scale, subsets: tuple[str, ...]) -> Experiment:
                 "imagenet",
                 # The tiny network of smoke has three layers.
                 arguments=("--layer", f"encoder.{2 if scale == 'smoke' else 11}.relu"),
-                source=starts.pretrain(
-                    f"pretrain_{subset}", f"data.pretrain_split={split[subset]}"
-                ),
+                source=_on(subset, scale),
             ),
-            "similarity",
+            metric,
         )
         for subset in subsets
+        for column, metric in (
+            ("likeness of maps, clean and corrupted", "corrupted"),
+            ("likeness of maps, two images", "between"),
+        )
     )
     return Experiment(
         name,
@@ -187,5 +190,4 @@ def _maps(name: str, scale: Scale, subsets: tuple[str, ...]) -> Experiment:
         f"5.5.2, figure {name[-1]}",
         cells,
         1,
-        "maps",
     )
