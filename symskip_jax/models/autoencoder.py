@@ -29,7 +29,7 @@ def skip_source(decoder_layer: int) -> int | None:
 def count_inner_skips(spec: Spec) -> int:
     """Returns how many skips join an encoder to its decoder; input to output is not among them.
 
-    Skip k, from 0, ends in decoder layer 2 (k + 1); in `wide_resnet`, which has as many, in 2 k + 1.
+    Skip k, from 0, ends in decoder layer 2 (k + 1); in `wide_resnet` in 2 k + 1.
     """
     return sum(skip_source(i) is not None for i in range(1, len(spec.layers)))
 
