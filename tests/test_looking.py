@@ -6,12 +6,14 @@ from pathlib import Path
 import command
 import numpy as np
 import pytest
+from devkit import write_devkit
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from test_analysis import find_tile, read_rgb
 
 from symskip_jax import cli
 from symskip_jax.config import config_from_flat
+from symskip_jax.data.splits import draw_labelled
 from symskip_jax.experiments import setup
 from symskip_jax.models import activations
 from symskip_jax.training.checkpoints import load_variables
@@ -90,9 +92,7 @@ def test_softmax_regression_is_scikit_learns_on_the_activations(run, data, probe
         found = activations(model, setup.variables_of(restored), pixels)
         return {name: np.asarray(found[name], np.float64) for name in LAYERS}
 
-    # All images would be one answer; which 24 of the 48 are drawn is the draw of fine-tuning.
-    from symskip_jax.data.splits import draw_labelled
-
+    # The draw of fine-tuning.
     drawn = draw_labelled(learnt[1], 24, 0)
     train, test = features(learnt[0][drawn]), features(measured[0])
     for name, shape in LAYERS.items():
@@ -158,6 +158,17 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
 def test_what_cannot_be_probed_is_refused(run, probed, symskip, more, parts):
     message = symskip("probe", f"--workdir={run}", *SETTINGS, *more)
     assert all(part in message for part in parts), message
+
+
+@pytest.mark.parametrize(
+    ("scheme", "has"), [("voc", "several classes"), ("voc_segmentation", "each pixel")]
+)
+def test_images_of_more_than_one_class_are_not_probed(symskip, tmp_path, scheme, has):
+    name = f"--config.data.name={scheme}:{write_devkit(tmp_path)}"
+    options = ("--config.data.test_split=val", f"--workdir={tmp_path / 'run'}")
+    message = symskip("probe", "--init_only", *command.TINY, name, *options)
+    assert has in message and "--config.data.name" in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_features_that_do_not_fit_ask_for_a_grid(run, symskip, tmp_path, monkeypatch):

@@ -78,6 +78,8 @@ def test_masks_are_learnt_from_a_pretrained_encoder_and_decoder(
     assert last["pixel_accuracy"] > 0.8 and last["mean_iu"] > 0.5
     assert last["count"] == 3
     assert {"iu_background", f"iu_{CAT}", f"iu_{DOG}"} <= {*last}
+    assert cli.main(["evaluate", f"--workdir={tmp_path}", "--config.model.skip=none"]) == 2
+    assert "another network" in capfd.readouterr().err
     figures = evaluated(tmp_path, capfd, "--step=best")
     assert {name: figures[name] for name in ("mean_iu", "loss")} == pytest.approx(
         {name: last[name] for name in ("mean_iu", "loss")}, rel=1e-6
@@ -111,7 +113,7 @@ def test_a_start_takes_the_layers_that_both_networks_have():
     segmenter = Segmenter(tiny.SPEC, tiny.CLASSES)
     fresh = tiny.make_state(segmenter, OPTIMIZER, seed=1)
     trained = tiny.make_state(tiny.autoencoder(), OPTIMIZER, seed=2)
-    start = Restored({"params": trained.params, "batch_stats": trained.batch_stats}, {})
+    start = Restored({**trained.variables, "opt_state": {}}, {})
     for parts in (["encoder"], ["encoder", "decoder"]):
         found = with_pretrained(fresh, start, parts)
         for part in ("encoder", "decoder"):

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from symskip_jax.models import AutoEncoder, Classifier, activations
+from symskip_jax.models import AutoEncoder, Classifier, Segmenter, activations
 from symskip_jax.transforms import Normalization, center_crop
 
 
@@ -17,13 +17,13 @@ class FrozenNetwork:
     """A network in inference mode, its variables as they are.
 
     Attributes:
-        model: an auto-encoder or a classifier.
+        model: of any kind that has an encoder.
         variables: its `params` and `batch_stats`.
         normalization: of the pixels, as in training.
         crop: (h, w) of the central crop that it is shown.
     """
 
-    model: AutoEncoder | Classifier
+    model: AutoEncoder | Classifier | Segmenter
     variables: Mapping[str, Any]
     normalization: Normalization
     crop: tuple[int, int]

@@ -34,7 +34,7 @@ class Run(NamedTuple):
         """
         require_channels(self.restored, data.channels, data.name)
         return FrozenNetwork(
-            _model(self.config, self.restored.meta),
+            _model(self.config, self.restored),
             setup.variables_of(self.restored),
             Normalization.from_facts(self.restored.meta["normalization"]),
             tuple(self.config.data.crop),
@@ -92,9 +92,13 @@ def untrained_network(
     return FrozenNetwork(model, state.variables, data.normalization(), crop), facts
 
 
-def _model(config: ConfigDict, meta: dict[str, Any]) -> Any:
+def _model(config: ConfigDict, restored: Restored) -> Any:
+    meta = restored.meta
     if meta["verb"] == "pretrain":
         return setup.make_autoencoder(config, meta["channels"])
     if "class_names" not in meta:
         raise UserError(f"the layers of a network of `symskip {meta['verb']}` cannot be looked at")
-    return setup.make_classifier(config, len(meta["class_names"]))
+    num_classes = len(meta["class_names"])
+    if "head" in restored.state["params"]:
+        return setup.make_classifier(config, num_classes)
+    return setup.make_segmenter(config, num_classes)

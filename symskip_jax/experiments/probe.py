@@ -77,8 +77,8 @@ def probe(
         run = open_run(workdir, step, config_path, list(overrides))
         config = run.config
     everything, test = load_train_and_test(config, config.data.train_split)
-    num_classes = len(require_labels(everything))
-    require_labels(test)
+    num_classes = len(_require_one_class(everything))
+    _require_one_class(test)
     train, drawn = draw(_with_labels(config, everything), everything)
     if run is None:
         network, facts = untrained_network(config, everything, num_classes)
@@ -127,6 +127,18 @@ def _untrained_config(config_path: str | None, overrides: Sequence[str]) -> Conf
     config = load_config(config_path, overrides)
     check_config(config)
     return config
+
+
+def _require_one_class(data: Input) -> tuple[str, ...]:
+    """Returns the classes; which images probes learn from is drawn by class."""
+    class_names = require_labels(data)
+    if (kind := data.source.features.label_kind) != "class":
+        has = "a class for each pixel" if kind == "mask" else "several classes an image"
+        raise UserError(
+            f"{data.name} has {has}, and probes take one class an image; set --config.data.name "
+            "to data that has"
+        )
+    return class_names
 
 
 def _with_labels(config: ConfigDict, data: Input) -> ConfigDict:
