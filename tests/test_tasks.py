@@ -192,6 +192,14 @@ def test_an_image_whose_mask_is_broken_is_left_out(tmp_path, caplog):
     assert "000009.png" in user_error(lambda: list(fatal.examples()))
 
 
+def test_whole_images_have_the_scale_of_training(devkit):
+    halved = tiny_config(f"voc_segmentation:{devkit}", "--config.data.resize=7")
+    image, mask = next(iter(load_split(halved, "train").examples()))  # of 14x17 pixels
+    assert image.shape == (7, 8, 3) and mask.shape == (7, 8)
+    assert {*np.unique(mask)} == {0, 8, 12}  # the one void row is between two centres
+    assert image[mask == 8].mean() > image[mask == 0].mean() > image[mask == 12].mean()
+
+
 def test_real_masks_are_read_with_their_whole_images(real_data):
     name = f"voc_segmentation:{real_data / 'VOCdevkit' / 'VOC2012'}"
     examples = list(load_split(tiny_config(name), "val").take(np.arange(12)).examples())
