@@ -1,6 +1,5 @@
 """A stack of deconvolutions that learns to rebuild images from a frozen activation (figure 3b)."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -60,28 +59,33 @@ def train_stack(
     optimizer = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps))
     blank = jnp.zeros((1, stack.shape.sizes[0][0], stack.shape.sizes[0][1], stack.shape.channels))
 
-    @functools.partial(jax.jit, donate_argnums=(0,), compiler_options=compiler_options())
+    def step(state: Any, variables: Any, images: Array, indices_b: Array) -> Any:
+        params, moments = state
+        batch = images[indices_b]
+        target = network.normalized(batch)
+        features = scale(network.activation(variables, layer, batch))
+
+        def loss(params: Any) -> Array:
+            output: Any = stack.apply({"params": params}, features)
+            return jnp.mean(jnp.square(output - target))
+
+        updates, moments = optimizer.update(jax.grad(loss)(params), moments)
+        return optax.apply_updates(params, updates), moments
+
     def epoch(state: Any, variables: Any, images: Array, order_sb: Array) -> Any:
-        def step(state: Any, indices_b: Array) -> tuple[Any, None]:
-            params, moments = state
-            batch = images[indices_b]
-            target = network.normalized(batch)
-            features = scale(network.activation(variables, layer, batch))
+        return lax.scan(lambda s, i: (step(s, variables, images, i), None), state, order_sb)[0]
 
-            def loss(params: Any) -> Array:
-                output: Any = stack.apply({"params": params}, features)
-                return jnp.mean(jnp.square(output - target))
-
-            updates, moments = optimizer.update(jax.grad(loss)(params), moments)
-            return (optax.apply_updates(params, updates), moments), None
-
-        return lax.scan(step, state, order_sb)[0]
-
+    # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
+    in_steps = jax.default_backend() == "cpu"
+    advance = jax.jit(
+        step if in_steps else epoch, donate_argnums=0, compiler_options=compiler_options()
+    )
     # RandomState, because numpy keeps its streams for ever and those of Generator may change.
     random = np.random.RandomState(recipe.seed)
     params = stack.init(jax.random.key(recipe.seed), blank)["params"]
     state = params, optimizer.init(params)
     for _ in range(recipe.epochs):
         order = random.permutation(count)[: steps * batch_size].reshape(steps, batch_size)
-        state = epoch(state, network.variables, images_nhwc, jnp.asarray(order))
+        for indices in order if in_steps else order[None]:
+            state = advance(state, network.variables, images_nhwc, jnp.asarray(indices))
     return state[0]
