@@ -73,7 +73,7 @@ def averaged_variables(state: TrainState | Mapping[str, Any]) -> dict[str, Any]:
         kept = state.opt_state
         return kept.average if isinstance(kept, Averaged) else state.variables
     kept = state["opt_state"]
-    if isinstance(kept, Mapping) and set(kept) == set(Averaged._fields):
-        state = kept["average"]
+    has_average = isinstance(kept, Mapping) and set(kept) == set(Averaged._fields)
+    found: Mapping[str, Any] = kept["average"] if has_average else state
     # A network without BatchNorm has no statistics, and a checkpoint keeps no empty branch.
-    return {"params": state["params"], "batch_stats": state.get("batch_stats") or {}}
+    return {"params": found["params"], "batch_stats": found.get("batch_stats") or {}}
