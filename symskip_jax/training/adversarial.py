@@ -141,7 +141,7 @@ def init_context_encoder(
     its = discriminator.init(jax.random.fold_in(init_key, 1), images, train=False)
     return new_state(
         _with(ours["params"], its["params"]),
-        _with(ours["batch_stats"], its.get("batch_stats", {})),
+        _with(ours.get("batch_stats", {}), its.get("batch_stats", {})),
         optimizer,
         run_key,
     )
