@@ -4,8 +4,8 @@
     symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-ft --init runs/4k
 
 Expected at full size: 80.22 +- 0.37 % test accuracy (table 2). `:small` is the same recipe
-narrowed to a quarter and shortened; measured on one CPU core, 15 minutes of pre-training and 4 of
-fine-tuning: 53.35 +- 1.35 % (README.md). The full size: not run yet.
+narrowed to an eighth and shortened, for two CPU cores: about 5 minutes of pre-training and 2 of
+fine-tuning. Measured: docs/reproduction.md, table2. The full size: not run yet.
 """
 
 from ml_collections import ConfigDict

@@ -1,13 +1,13 @@
 """Context Encoder on Network-3, from ImageNet without labels (table 4; Pathak et al. 2016).
 
     symskip pretrain --config configs/imagenet_context_encoder.py --workdir runs/context
+    symskip finetune --config configs/voc2007.py --workdir runs/context-voc --init runs/context
 
 No skips; a channel-wise fully connected layer between the halves; reconstruction of what is masked
 and a discriminator, 0.999 to 0.001. `:regions`, the default, masks regions of arbitrary shape,
 `:center` the central half of each side. Six epochs as in the paper's ImageNet recipe, about 9.3e17
 floating-point operations in the convolutions of encoder and decoder; the discriminator's come on
-top. The encoder is fine-tuned by the configs that fine-tune Network-3, with `--init runs/context`.
-Expected, fine-tuned on VOC 2007: 70.24 % mAP (table 4). Measured: not run yet.
+top. Expected, fine-tuned on VOC 2007: 70.24 % mAP (table 4). Measured: not run yet.
 """
 
 from ml_collections import ConfigDict

@@ -9,7 +9,8 @@ ones), with noise of sigma 30 (`--config.corruption.sigma`; the paper reports 10
 Expected: the paper measures BSD200 and 14 images of its own, not Set12, so there is no figure of
 it here to compare with. Not run at full size.
 
-`:small` is RED10 with 16 filters and a higher rate, for one CPU core.
+`:small` is RED10 with 16 filters and a higher rate, for one CPU core. Measured:
+docs/reproduction.md, restoration.
 """
 
 from ml_collections import ConfigDict

@@ -9,8 +9,8 @@ pre-trained encoder alone (--config.finetune.init_parts=encoder) and of a random
 the text gives no numbers, but says that the first is the best. Cost: 7e16 FLOPs for each. Measured:
 not run yet.
 
-`:small` is an eighth as wide, on crops of 129 pixels, for two CPU cores, and pre-trains on the
-training images themselves:
+`:small` is an eighth as wide and sees images whose shorter side is 112 pixels, for two CPU cores;
+it pre-trains on the training images themselves:
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
     symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \
@@ -42,12 +42,12 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.eval_batch_size = 16
     if arg == "small":
         config.model.width_multiplier = 0.125
-        config.data.crop = (129, 129)
-        config.corruption.block_size = (11, 11)
+        config.data.resize = 112
+        config.data.crop = (97, 97)
+        config.corruption.block_size = (8, 8)
         for training in (config.pretrain, config.finetune):
             training.batch_size = 10
             training.learning_rate = 2e-3
-            training.epochs, training.milestones = 60, (30, 45)
-        config.run.eval_every = 20.0
-        config.run.eval_batch_size = 4
+            training.epochs, training.milestones = 100, (50, 75)
+        config.run.eval_every = 25.0
     return config

@@ -336,6 +336,10 @@ def test_a_workdir_of_the_other_verb(refused, data, pretrained, finetuned):
     assert_names(message, "verb ('finetune' there, 'pretrain' here)")
 
 
+def test_restoring_with_a_classifier(refused, tmp_path, finetuned):
+    assert_names(refused("restore", tmp_path, "--checkpoint", finetuned), finetuned, "a classifier")
+
+
 def test_a_workdir_with_another_init(refused, data, pretrained, finetuned):
     more = (*ONE_EPOCH, "--config.finetune.head_epochs=1", f"--init={pretrained}")
     message = refused(*command.finetune(finetuned, data, *more))

@@ -58,7 +58,7 @@ def test_what_comes_along_is_loaded_by_its_name(name, monkeypatch, tmp_path):
 
 def test_the_argument_changes_what_the_file_says_it_does():
     full, small = load_config("cifar10_4k"), load_config("cifar10_4k:small")
-    assert (full.model.width_multiplier, small.model.width_multiplier) == (1.0, 0.25)
+    assert (full.model.width_multiplier, small.model.width_multiplier) == (1.0, 0.125)
     assert load_config("imagenet").data.train_split == "train"
     assert load_config("imagenet:animals").data.train_split == "animals"
 

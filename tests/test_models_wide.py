@@ -9,7 +9,7 @@ import pytest
 
 from symskip_jax import models
 from symskip_jax.errors import UserError
-from symskip_jax.models import WideAutoEncoder, WideClassifier, wide_resnet
+from symskip_jax.models import WideAutoEncoder, WideClassifier, count_inner_skips, wide_resnet
 
 TREES = ("params", "batch_stats")
 TINY = wide_resnet(16, 2).scaled(0.25)  # 4, then 8, 16 and 32 filters; two blocks in a group
@@ -155,6 +155,25 @@ def test_the_end_of_a_block_adds_its_shortcut_and_its_skip(skip):
     for layer in changing:
         relu = got[f"decoder.{layer}.relu"]
         assert (jnp.ptp(relu, axis=(0, 1, 2)).max() > 0) == (skip == "symmetric")
+
+
+def test_what_scales_the_skips_takes_each_in_its_order():
+    joined = WideAutoEncoder(TINY, 3)
+    alone = joined.clone(skip="none")
+    assert count_inner_skips(TINY) == 6
+    variables, image = filled(joined), images_of(1, 9, 6, 3)
+    # The outermost skip alone reaches the output past the last block, where that is silent.
+    past = silent(variables, "1", "shortcut1")
+    scales = jnp.array([[0.0] * 6, [1.0] * 6, [1.0] + [0.0] * 5, [0.0] + [1.0] * 5])
+    scaled, scaled_past = (
+        jax.jit(lambda v: joined.apply(v, image.repeat(4, 0), train=False, skip_scale=scales))(v)
+        for v in (variables, past)
+    )
+    for got, of in ((scaled[:2], variables), (scaled_past[:2], past)):
+        expected = [infer(model, of, image)[0] for model in (alone, joined)]
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+        assert jnp.abs(got[0] - got[1]).max() > 1e-3
+    np.testing.assert_allclose(scaled_past[2:], scaled_past[1::-1], atol=1e-5)
 
 
 def test_the_input_reaches_the_output_past_a_silent_decoder():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from symskip_jax.cli import _parser
+from symskip_jax.cli import parser
 from symskip_jax.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,7 +33,7 @@ def test_every_command_shown_is_one_and_sets_fields_there_are(
 ) -> None:
     monkeypatch.chdir(ROOT)
     words = shlex.split(command, comments=True)
-    arguments, rest = _parser().parse_known_args(words[words.index("symskip") + 1 :])
+    arguments, rest = parser().parse_known_args(words[words.index("symskip") + 1 :])
     assert all(word.startswith("--config.") for word in rest)
     if getattr(arguments, "config", None):
         load_config(arguments.config, rest)

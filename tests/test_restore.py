@@ -173,11 +173,16 @@ def test_what_is_wrong_is_answered_in_a_line(
     assert "itself" in refused(tmp_path / "out" / "grey.png", *out)
 
 
-def test_a_classifier_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_strided_colour_network_takes_images_of_any_size(tmp_path: Path) -> None:
     data = command.write_images(tmp_path / "images.npz")
-    one = ("--config.finetune.epochs=3", "--config.finetune.milestones=()")
-    arguments = command.finetune(tmp_path / "run", data, *one)
+    arguments = command.pretrain(tmp_path / "run", data, "--config.pretrain.epochs=1")
     assert cli.main([*map(str, arguments)]) == 0
-    write_image(tmp_path / "a.png", picture(20, 20, 3))
-    assert restore(tmp_path / "a.png", "--workdir", tmp_path / "run") == cli.EXIT_WRONG_INPUT
-    assert "holds a classifier" in capsys.readouterr().err
+    write_image(tmp_path / "grey.png", picture(41, 38, 1))
+    write_image(tmp_path / "grey_as_colour.png", np.repeat(picture(41, 38, 1)[..., None], 3, 2))
+    files = [tmp_path / "grey.png", tmp_path / "grey_as_colour.png"]
+    for out, tile in (("whole", 512), ("cut", 23)):
+        options = ("--tile", tile, "--out", tmp_path / out)
+        assert restore(*files, "--checkpoint", tmp_path / "run", *options) == 0
+    whole, cut = (read(tmp_path / out / "grey.png").astype(int) for out in ("whole", "cut"))
+    assert whole.shape == (41, 38, 3) and np.abs(whole - cut).max() <= 1
+    np.testing.assert_array_equal(whole, read(tmp_path / "whole" / "grey_as_colour.png"))

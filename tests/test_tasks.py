@@ -78,6 +78,8 @@ def test_masks_are_learnt_from_a_pretrained_encoder_and_decoder(
     assert last["pixel_accuracy"] > 0.8 and last["mean_iu"] > 0.5
     assert last["count"] == 3
     assert {"iu_background", f"iu_{CAT}", f"iu_{DOG}"} <= {*last}
+    assert cli.main(["evaluate", f"--workdir={tmp_path}", "--config.model.skip=none"]) == 2
+    assert "another network" in capfd.readouterr().err
     figures = evaluated(tmp_path, capfd, "--step=best")
     assert {name: figures[name] for name in ("mean_iu", "loss")} == pytest.approx(
         {name: last[name] for name in ("mean_iu", "loss")}, rel=1e-6
@@ -111,7 +113,7 @@ def test_a_start_takes_the_layers_that_both_networks_have():
     segmenter = Segmenter(tiny.SPEC, tiny.CLASSES)
     fresh = tiny.make_state(segmenter, OPTIMIZER, seed=1)
     trained = tiny.make_state(tiny.autoencoder(), OPTIMIZER, seed=2)
-    start = Restored({"params": trained.params, "batch_stats": trained.batch_stats}, {})
+    start = Restored({**trained.variables, "opt_state": {}}, {})
     for parts in (["encoder"], ["encoder", "decoder"]):
         found = with_pretrained(fresh, start, parts)
         for part in ("encoder", "decoder"):
@@ -188,6 +190,14 @@ def test_an_image_whose_mask_is_broken_is_left_out(tmp_path, caplog):
     assert "000009.png" in caplog.text
     fatal = load_split(tiny_config(f"voc_segmentation:{year}"), "val")
     assert "000009.png" in user_error(lambda: list(fatal.examples()))
+
+
+def test_whole_images_have_the_scale_of_training(devkit):
+    halved = tiny_config(f"voc_segmentation:{devkit}", "--config.data.resize=7")
+    image, mask = next(iter(load_split(halved, "train").examples()))  # of 14x17 pixels
+    assert image.shape == (7, 8, 3) and mask.shape == (7, 8)
+    assert {*np.unique(mask)} == {0, 8, 12}  # the one void row is between two centres
+    assert image[mask == 8].mean() > image[mask == 0].mean() > image[mask == 12].mean()
 
 
 def test_real_masks_are_read_with_their_whole_images(real_data):

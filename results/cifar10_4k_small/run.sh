@@ -11,7 +11,8 @@ cd "$(dirname "$0")/../.."
 # one START SEED: pre-trains if the start asks for it, fine-tunes, copies the logs.
 one() {
   local start=$1 seed=$2 runs=runs/cifar10_4k_small/$1/seed_$2
-  local config=(--config configs/cifar10_4k.py:small "--config.seed=$seed" "--config.data.labels_seed=$seed")
+  local config=(--config configs/cifar10_4k.py:small "--config.seed=$seed" "--config.data.labels_seed=$seed"
+    --config.model.width_multiplier=0.25)
   local init=()
   case $start in
     gaussian) config+=(--config.finetune.corruption_probability=0) ;;

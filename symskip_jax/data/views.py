@@ -127,13 +127,7 @@ class View:
                 top, left = top // reduction, left // reduction
                 height, width = height // reduction, width // reduction
         shown = image[top : top + height, left : left + width]
-        if shown.shape[:2] == self.crop:
-            return shown
-        # Averaging areas costs as much as decoding; above a half, neighbours do nearly as well.
-        shrink = max(shown.shape[0] / self.crop[0], shown.shape[1] / self.crop[1])
-        method = cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR
-        resized = cv2.resize(shown, self.crop[::-1], interpolation=method)
-        return resized.reshape(*self.crop, channels)
+        return resize_image(shown, self.crop)
 
     def cut_mask(self, mask_hw: np.ndarray, window: Window) -> np.ndarray:
         """Show a window of a mask as `cut` shows it of its image, each pixel with one true class.
@@ -146,11 +140,39 @@ class View:
             uint8 [h, w].
         """
         top, left, height, width = window
-        shown = mask_hw[top : top + height, left : left + width]
-        if shown.shape == self.crop:
-            return shown
-        # The nearest pixel by centres, as the image is resized by centres too.
-        return cv2.resize(shown, self.crop[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+        return resize_mask(mask_hw[top : top + height, left : left + width], self.crop)
+
+    def whole(self, image: np.ndarray, mask_hw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Show all of an image and its mask, at the scale at which "crop" takes windows.
+
+        Args:
+            image: uint8 [H, W, channels].
+            mask_hw: uint8 [H, W].
+
+        Returns:
+            uint8 [h, w, channels] and [h, w], the shorter side `resize` pixels; as they are where
+            that is 0.
+        """
+        scale = self.resize / min(mask_hw.shape) if self.resize else 1.0
+        height, width = (round(side * scale) for side in mask_hw.shape)
+        return resize_image(image, (height, width)), resize_mask(mask_hw, (height, width))
+
+
+def resize_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize uint8 [H, W, channels] to [h, w, channels]."""
+    if image.shape[:2] == size:
+        return image
+    # Averaging areas costs as much as decoding; above a half, neighbours do nearly as well.
+    shrink = max(image.shape[0] / size[0], image.shape[1] / size[1])
+    method = cv2.INTER_AREA if shrink >= 2 else cv2.INTER_LINEAR
+    return cv2.resize(image, size[::-1], interpolation=method).reshape(*size, image.shape[2])
+
+
+def resize_mask(mask_hw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize uint8 [H, W] to [h, w], each pixel that of the nearest centre."""
+    if mask_hw.shape == size:
+        return mask_hw
+    return cv2.resize(mask_hw, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _size(image: bytes | np.ndarray) -> tuple[int, int]:

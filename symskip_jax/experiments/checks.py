@@ -48,8 +48,6 @@ def _check_wide_resnet(config: ConfigDict) -> None:
         "model.skip_placement": "before",
         "model.skip_gate": "none",
         "model.bottleneck": "none",
-        "pretrain.skip_drop": 0.0,
-        "pretrain.skip_fade": (),
     }
     fields = dict(flat_items(config))
     for key, value in only.items():

@@ -67,7 +67,8 @@ def require_same_network(config: ConfigDict, restored: Restored, workdir: Path) 
     theirs = restored.meta["spec"], setup.autoencoder_facts(own)
     ours = setup.spec_facts(setup.make_spec(config)), setup.autoencoder_facts(config)
     # A classifier has no decoder, so nothing but the table shapes it.
-    if ours != theirs if restored.meta["verb"] == "pretrain" else ours[0] != theirs[0]:
+    has_decoder = "decoder" in restored.state["params"]
+    if ours != theirs if has_decoder else ours[0] != theirs[0]:
         raise UserError(
             f"config.model describes another network than the one in --workdir {workdir}; "
             "leave --config and --config.model away to take the run's own"

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from symskip_jax.config import config_from_flat
 from symskip_jax.data.base import UNLABELLED
 from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
@@ -18,7 +19,6 @@ from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.experiments.tasks import Task, make_task, require_labels
-from symskip_jax.models import Segmenter
 from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
@@ -124,7 +124,6 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "spec": setup.spec_facts(model.spec),
             "channels": channels,
             "class_names": list(task.class_names),
-            **({"skip": model.skip} if isinstance(model, Segmenter) else {}),
             "normalization": normalization._asdict(),
         },
         plan=plan,
@@ -167,11 +166,13 @@ def load_pretrained(init: Path, config: ConfigDict, task: Task, channels: int) -
             f"--init {init} holds no decoder: name a pre-training, or set "
             "--config.finetune.init_parts=encoder"
         )
-    if restored.meta["skip"] != config.model.skip:
-        raise UserError(
-            f"--init {init} was trained with model.skip={restored.meta['skip']!r}, and its decoder "
-            f"is to go on with {config.model.skip!r}; give the same to both commands"
-        )
+    trained = setup.autoencoder_facts(config_from_flat(restored.meta["config"]))
+    for name, value in setup.autoencoder_facts(config).items():
+        if value != trained[name]:
+            raise UserError(
+                f"--init {init} was trained with model.{name}={trained[name]!r}, and its decoder "
+                f"is to go on with {value!r}; give the same to both commands"
+            )
     return restored
 
 

@@ -130,8 +130,11 @@ class Input:
         return [functools.partial(self.parts, batch_size, draw) for draw in draws]
 
     def examples(self) -> Generator[Example]:
-        """Returns a pass over the images in order, each whole, as large as it is."""
-        return whole_images(self.source, threads=os.cpu_count() or 1, faults=self.faults)
+        """Returns a pass over images with masks, each whole, at the scale of training."""
+        found = whole_images(self.source, threads=os.cpu_count() or 1, faults=self.faults)
+        for image, mask in found:
+            mask = np.asarray(mask)
+            yield Example(*((image, mask) if self.view is None else self.view.whole(image, mask)))
 
     def first(self, count: int) -> np.ndarray:
         """Returns the first images that can be read, uint8 [n, H, W, C], one at least.

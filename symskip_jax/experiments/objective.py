@@ -59,12 +59,6 @@ def check_objective(config: ConfigDict) -> None:
             f"config key model.bottleneck={config.model.bottleneck} needs model.skip=none, not "
             f"{config.model.skip}: past the bottleneck nothing may reach the decoder"
         )
-    if config.model.name == "wide_resnet":
-        for key, value, plain in _changed(config, (*_OF_SKIPS, "model.bottleneck")):
-            raise UserError(
-                f"config key {key}={value} is not there for model.name=wide_resnet: set {plain}, "
-                "or choose network_1, _2 or _3"
-            )
     if config.model.skip == "none":
         for key, value, plain in _changed(config, _OF_SKIPS):
             raise UserError(

@@ -29,7 +29,7 @@ def skip_source(decoder_layer: int) -> int | None:
 def count_inner_skips(spec: Spec) -> int:
     """Returns how many skips join an encoder to its decoder; input to output is not among them.
 
-    Skip k, from 0, ends in decoder layer 2 (k + 1).
+    Skip k, from 0, ends in decoder layer 2 (k + 1); in `wide_resnet` in 2 k + 1.
     """
     return sum(skip_source(i) is not None for i in range(1, len(spec.layers)))
 
@@ -205,7 +205,7 @@ class Decoder(nn.Module):
             )
             skip = None
             if source is not None:
-                skip = _scaled(encoder_outputs[source], skip_scale, source // 2)
+                skip = scaled_skip(encoder_outputs[source], skip_scale, source // 2)
             x = block(x, skip, sizes[i], train=train)
         return self.output(x, sizes[0])
 
@@ -217,7 +217,8 @@ class Decoder(nn.Module):
         return block(x_bhwc, image_size)
 
 
-def _scaled(x_bhwc: Array, skip_scale: Array | float | None, skip: int) -> Array:
+def scaled_skip(x_bhwc: Array, skip_scale: Array | float | None, skip: int) -> Array:
+    """Multiplies what inner skip number `skip` carries; see `AutoEncoder.__call__`."""
     if skip_scale is None:
         return x_bhwc
     scale = jnp.asarray(skip_scale, x_bhwc.dtype)

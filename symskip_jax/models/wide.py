@@ -11,7 +11,7 @@ from flax import linen as nn
 from jax import Array
 from jax.typing import DTypeLike
 
-from symskip_jax.models.autoencoder import AutoEncoder, OutputBlock, Skip
+from symskip_jax.models.autoencoder import AutoEncoder, OutputBlock, Skip, scaled_skip
 from symskip_jax.models.classifier import Classifier, Head
 from symskip_jax.models.layers import Conv, Deconv, Init, batch_norm
 from symskip_jax.models.specs import Layer, Spec
@@ -128,6 +128,7 @@ class WideDecoder(nn.Module):
         image_size: tuple[int, int],
         *,
         train: bool,
+        skip_scale: Array | float | None = None,
     ) -> Array:
         layers, sizes = self.spec.layers, self.spec.sizes(*image_size)
         x = stream = features_bhwc
@@ -145,7 +146,7 @@ class WideDecoder(nn.Module):
                     shortcut = _enlarged(project(x), stride, sizes[i - 1])
             added = [shortcut] if ends else []
             if ends and self.skip == "symmetric":
-                added.append(encoder_sums[i - 1])
+                added.append(scaled_skip(encoder_sums[i - 1], skip_scale, i // 2))
             unit = WideDeconv(
                 layers[i], features, self.initializer, self.dtype, self.axis_name, name=str(i)
             )

@@ -74,6 +74,6 @@ def averaged_variables(state: TrainState | Mapping[str, Any]) -> dict[str, Any]:
         return kept.average if isinstance(kept, Averaged) else state.variables
     kept = state["opt_state"]
     if isinstance(kept, Mapping) and set(kept) == set(Averaged._fields):
-        return kept["average"]
-    # A network without BatchNorm has no statistics.
+        state = kept["average"]
+    # A network without BatchNorm has no statistics, and a checkpoint keeps no empty branch.
     return {"params": state["params"], "batch_stats": state.get("batch_stats") or {}}

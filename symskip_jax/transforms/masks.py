@@ -2,10 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
-# Context Encoder makes its random regions of a grid of random numbers, about this many along an
-# image, and takes masks whose share of the image lies between these.
+# Context Encoder makes its random regions of a grid of random numbers, about this many along the
+# longer side of an image, and takes masks whose share of the image lies between these.
 REGION_CELLS = 8
 REGION_SHARE = (0.2, 0.3)
 
@@ -55,8 +55,8 @@ def center_masks(count: int, image_size: tuple[int, int]) -> Array:
 def region_masks(keys_b: Array, image_size: tuple[int, int]) -> Array:
     """Masks regions of arbitrary shape, about a quarter of each image (Pathak et al. 2016).
 
-    A coarse grid of random numbers is enlarged to the image, and the lowest values are masked: a
-    share of the image drawn uniformly from `REGION_SHARE`.
+    A coarse grid of random numbers is enlarged, a window of the image's size is cut out of it, and
+    its lowest values are masked: a share of the image drawn uniformly from `REGION_SHARE`.
 
     Args:
         keys_b: [B] one key an image.
@@ -65,13 +65,34 @@ def region_masks(keys_b: Array, image_size: tuple[int, int]) -> Array:
     Returns:
         bool [B, H, W], true where masked.
     """
-    grid = tuple(max(2, round(REGION_CELLS * side / max(image_size))) for side in image_size)
+    cell = max(1, round(max(image_size) / REGION_CELLS))
+    # The outermost half of a cell is left away, as an enlarged field varies more at its edges; a
+    # whole cell is for the window to move in, so that no place is masked more often than another.
+    grid = tuple(-(-side // cell) + 2 for side in image_size)
+    field_size = tuple(cells * cell for cells in grid)
 
     def masked_hw(key: Array) -> Array:
-        field_key, share_key = jax.random.split(key)
+        field_key, place_key, share_key = jax.random.split(key, 3)
+        field = jax.image.resize(jax.random.uniform(field_key, grid), field_size, "cubic")
+        top, left = jax.random.randint(place_key, (2,), 0, cell) + cell // 2
+        field_hw = lax.dynamic_slice(field, (top, left), image_size)
         low, high = REGION_SHARE
         share = jax.random.uniform(share_key, minval=low, maxval=high)
-        field_hw = jax.image.resize(jax.random.uniform(field_key, grid), image_size, "cubic")
-        return field_hw < jnp.quantile(field_hw, share)
+        return field_hw < _level_below_which(share, field_hw)
 
     return jax.vmap(masked_hw)(keys_b)
+
+
+def _level_below_which(share: Array, field_hw: Array) -> Array:
+    """Returns the level [] below which about this share of a field lies.
+
+    By halving: a sort of every pixel would take longer.
+    """
+
+    def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        low, high = bounds
+        middle = (low + high) / 2
+        too_low = jnp.mean(field_hw < middle) < share
+        return jnp.where(too_low, middle, low), jnp.where(too_low, high, middle)
+
+    return lax.fori_loop(0, 16, halve, (field_hw.min(), field_hw.max()))[1]

@@ -1,9 +1,10 @@
-"""What `symskip probe` and `symskip visualize` take, and where they go; light until then."""
+"""`symskip probe` and `symskip visualize`."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
 
+from symskip_jax.commands.libraries import prepare_libraries
+from symskip_jax.commands.parser import STEP_HELP, AddVerb
 from symskip_jax.errors import UserError
 
 EXAMPLES = {
@@ -22,16 +23,13 @@ examples:
 }
 
 _CONFIG = "take the data from this one instead of the run's own"
-_STEP = "latest (the default), best, or the number of a checkpoint"
 
 
-def add_looking_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:
-    """Adds the two verbs; `add(verb, text, configured=...)` makes a parser."""
-    probe = add(
-        "probe", "how well each layer classifies and rebuilds images, frozen", configured=True
-    )
+def describe(add: AddVerb) -> None:
+    """Says what the verbs take."""
+    probe = add("probe", "how well each layer classifies and rebuilds images, frozen", True)
     probe.add_argument("--workdir", required=True, type=Path, help="folder of the run")
-    probe.add_argument("--step", default="latest", help=_STEP)
+    probe.add_argument("--step", default="latest", help=STEP_HELP)
     probe.add_argument(
         "--kind", choices=("classification", "reconstruction", "both"), default="both"
     )
@@ -56,12 +54,12 @@ def add_looking_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:
         help="the network of --config, untrained, as a control; WORKDIR is only written to",
     )
     visualize = add(
-        "visualize", "what a layer shows, clean and corrupted; or what is rebuilt", configured=True
+        "visualize", "what a layer shows, clean and corrupted; or what is rebuilt", True
     )
     visualize.add_argument(
         "--workdir", required=True, type=Path, nargs="+", help="folder of the run, or of several"
     )
-    visualize.add_argument("--step", default="latest", help=_STEP)
+    visualize.add_argument("--step", default="latest", help=STEP_HELP)
     visualize.add_argument(
         "--reconstructions",
         action="store_true",
@@ -82,12 +80,13 @@ def add_looking_verbs(add: Callable[..., argparse.ArgumentParser]) -> None:
     visualize.add_argument("--config", metavar="FILE", help=_CONFIG)
 
 
-def run_looking(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Does what the arguments of either verb say.
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Does what the arguments say and returns the exit status.
 
     Raises:
         UserError: they make no sense together, or as the verbs themselves say.
     """
+    prepare_libraries()
     if arguments.verb == "probe":
         from symskip_jax.experiments.probe import KINDS, probe
 
@@ -106,7 +105,7 @@ def run_looking(arguments: argparse.Namespace, overrides: list[str]) -> None:
             config_path=arguments.config,
             overrides=overrides,
         )
-        return
+        return 0
     from symskip_jax.experiments.visualize import visualize_maps, visualize_reconstructions
 
     for name in ("images", "channels"):
@@ -126,7 +125,7 @@ def run_looking(arguments: argparse.Namespace, overrides: list[str]) -> None:
             config_path=arguments.config,
             overrides=overrides,
         )
-        return
+        return 0
     if len(arguments.workdir) > 1:
         raise UserError(
             f"--workdir names {len(arguments.workdir)} runs, and maps are drawn of one; "
@@ -142,3 +141,4 @@ def run_looking(arguments: argparse.Namespace, overrides: list[str]) -> None:
         config_path=arguments.config,
         overrides=overrides,
     )
+    return 0

@@ -1,0 +1,1 @@
+"""What `symskip` takes, verb by verb, and where it goes; light until it goes there."""

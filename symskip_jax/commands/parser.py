@@ -1,0 +1,74 @@
+"""The parser of the command line: verbs, actions, and what stands below every `--help`."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from symskip_jax import __version__
+from symskip_jax.errors import UserError
+
+# (verb, text, whether it takes a configuration) -> its parser
+AddVerb = Callable[[str, str, bool], argparse.ArgumentParser]
+
+CONFIG_HELP = "file, or the name of one that comes along (digits); FILE:ARG passes an argument"
+STEP_HELP = "latest (the default), best, or the number of a checkpoint"
+
+_EXIT_STATUSES = """\
+exit status:
+  0   done
+  1   training failed: the loss became NaN or infinite; the last checkpoint is whole
+  2   something in the command, the configuration, the data or the folders is wrong
+  75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on
+  130 stopped by a second Ctrl-C, or by one before the first step: nothing more was saved
+"""
+
+_OVERRIDES = """\
+any field of the configuration can be set: --config.seed=1 --config.pretrain.learning_rate=1e-3
+(a key that does not exist is an error that names the nearest one)
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Answers a mistake like every other: in one line, without the usage."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Takes what argparse takes; epilogues keep their lines."""
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Raises it as a UserError."""
+        raise UserError(f"{message}; `{self.prog} --help` shows how")
+
+
+def make_parser(examples: str) -> Parser:
+    """Returns the parser of `symskip` itself."""
+    parser = Parser(
+        prog="symskip",
+        description="Pre-train image networks without labels by denoising, then fine-tune them.",
+        epilog=f"{examples}\n{_EXIT_STATUSES}",
+    )
+    parser.add_argument("--version", action="version", version=f"symskip {__version__}")
+    return parser
+
+
+def adding(parsers: Any, examples: Mapping[str, str], prefix: str = "") -> AddVerb:
+    """Returns what adds verbs, or the actions of one verb.
+
+    Args:
+        parsers: argparse's sub-parsers.
+        examples: below each `--help`, by the words of the command.
+        prefix: the verb and a blank, for actions.
+    """
+
+    def add(name: str, text: str, configured: bool) -> argparse.ArgumentParser:
+        fields = _OVERRIDES if configured else ""
+        return parsers.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"{examples[prefix + name]}\n{fields}\n{_EXIT_STATUSES}",
+        )
+
+    return add

@@ -1,0 +1,91 @@
+"""`symskip quickstart`, `pretrain`, `finetune` and `evaluate`."""
+
+import argparse
+from pathlib import Path
+
+from symskip_jax.commands.libraries import prepare_libraries
+from symskip_jax.commands.parser import CONFIG_HELP, STEP_HELP, AddVerb
+
+EXAMPLES = {
+    "quickstart": """\
+examples:
+  symskip quickstart
+  symskip quickstart --workdir runs/digits
+""",
+    "pretrain": """\
+examples:
+  symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
+  symskip pretrain --config folder --config.data.name=folder:PHOTOS
+""",
+    "finetune": """\
+examples:
+  symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-ft --init runs/4k
+  symskip finetune --config configs/cifar10_4k.py --workdir runs/4k-he --config.model.init=he
+""",
+    "evaluate": """\
+examples:
+  symskip evaluate --workdir runs/cifar10
+  symskip evaluate --workdir runs/cifar10 --step best --config.data.test_split=train
+""",
+}
+
+
+def describe(add: AddVerb) -> None:
+    """Says what the verbs take."""
+    workdir_help = "folder of the run; a run that is there already is resumed"
+
+    quickstart = add("quickstart", "the main job on handwritten digits, in minutes", False)
+    quickstart.add_argument(
+        "--workdir", type=Path, default=Path("runs/quickstart"), help=workdir_help
+    )
+    pretrain = add("pretrain", "learn to reconstruct images, without labels", True)
+    finetune = add("finetune", "learn to classify or segment, from --init or from scratch", True)
+    for verb in (pretrain, finetune):
+        verb.add_argument("--config", required=True, metavar="FILE", help=CONFIG_HELP)
+        verb.add_argument(
+            "--workdir",
+            type=Path,
+            help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
+        )
+    finetune.add_argument(
+        "--init", type=Path, metavar="WORKDIR", help="of the pre-training to start from"
+    )
+    evaluate = add("evaluate", "measure a trained network on a test split", True)
+    evaluate.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    evaluate.add_argument("--step", default="latest", help=STEP_HELP)
+    evaluate.add_argument(
+        "--config", metavar="FILE", help="take the data from this one instead of the run's own"
+    )
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Does what the arguments say and returns the exit status."""
+    prepare_libraries()
+    if arguments.verb == "quickstart":
+        from symskip_jax.experiments.quickstart import quickstart
+
+        quickstart(arguments.workdir)
+        return 0
+    if arguments.verb == "evaluate":
+        from symskip_jax.experiments.evaluate import evaluate
+
+        evaluate(arguments.workdir, arguments.step, arguments.config, overrides)
+        return 0
+    from symskip_jax.config import load_config
+
+    config = load_config(arguments.config, overrides)
+    workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
+    if arguments.verb == "pretrain":
+        from symskip_jax.experiments.pretrain import pretrain
+
+        pretrain(config, workdir)
+    else:
+        from symskip_jax.experiments.finetune import finetune
+
+        finetune(config, workdir, arguments.init)
+    return 0
+
+
+def _default_workdir(config: str, verb: str) -> Path:
+    name = Path(config.partition(":")[0]).stem
+    return Path("runs") / (name if verb == "pretrain" else f"{name}-{verb}")
