@@ -3,14 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+import tiny
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from symskip_jax.analysis.deconvolution_probe import Recipe, train_stack
+from symskip_jax.analysis.frozen import FrozenNetwork
 from symskip_jax.analysis.probing import pooled
 from symskip_jax.analysis.softmax_probe import HELD_OUT, fit_softmax
-from symskip_jax.analysis.standardize import measure_scale
+from symskip_jax.analysis.standardize import ChannelScale, measure_scale
 from symskip_jax.data.splits import draw_labelled
 from symskip_jax.models.deconvolutions import DeconvolutionStack, sizes_between, stack_shape
 
@@ -107,6 +111,25 @@ def test_every_layer_gets_a_stack_of_as_many_parameters(parameters, image, sizes
         count = sum(leaf.size for leaf in jax.tree.leaves(variables))
         assert count == shape.parameters == pytest.approx(parameters, rel=0.01)
         assert len(variables["params"]) == 4
+
+
+def test_a_stack_learns_the_same_in_steps_and_in_loops(monkeypatch):
+    """CPUs take it step by step, accelerators an epoch at once."""
+    model = tiny.autoencoder(tiny.ONE_LAYER)
+    state = tiny.make_state(model, optax.identity())
+    network = FrozenNetwork(model, state.variables, tiny.NORMALIZATION, (8, 8))
+    shape = stack_shape((4, 4, 4), (8, 8, 3), layers=3, parameters=500)
+    images = jnp.asarray(tiny.make_batch(10)["image"])
+    unscaled = ChannelScale(np.zeros(4, np.float32), np.ones(4, np.float32))
+
+    def learnt():
+        recipe = Recipe(epochs=2, batch_size=4, learning_rate=1e-2, seed=3)
+        stack = DeconvolutionStack(shape)
+        return train_stack(stack, network, "encoder.0.relu", unscaled, images, recipe)
+
+    in_steps = learnt()
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    tiny.assert_close(learnt(), in_steps, rtol=1e-3)
 
 
 def test_a_size_that_no_halving_gives_is_refused():
