@@ -56,7 +56,7 @@ def start(
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
-        env={**_environment(), **(environment or {})},
+        env={**single_device(os.environ), **(environment or {})},
         start_new_session=True,
         text=True,
         **pipes,
@@ -91,7 +91,7 @@ def finetune(workdir: Path, data: str, *more: str) -> Sequence[Any]:
     return ("finetune", *TINY, f"--config.data.name={data}", f"--workdir={workdir}", *more)
 
 
-def _environment() -> dict[str, str]:
-    # One device, as on a laptop, whatever this process simulates.
+def single_device(environment: Mapping[str, str]) -> dict[str, str]:
+    """Returns an environment with one device, as on a laptop, whatever this process simulates."""
     simulated = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
-    return {name: value for name, value in os.environ.items() if name not in simulated}
+    return {name: value for name, value in environment.items() if name not in simulated}
