@@ -79,8 +79,8 @@ def _write_devkit(root: Path, random: np.random.Generator) -> None:
         picture = _pictures(random, np.array([number]), _LARGE + 8)[0][:height, :width]
         Image.fromarray(picture).save(root / "JPEGImages" / f"{name}.jpg")
         found = "".join(
-            f"<object><name>{CLASSES[k]}</name><difficult>{k % 2}</difficult></object>"
-            for k in (number % 20, (number * 7 + 3) % 20)
+            f"<object><name>{CLASSES[k]}</name><difficult>{difficult}</difficult></object>"
+            for k, difficult in ((number % 20, 0), ((number * 7 + 3) % 20, int(number % 5 == 0)))
         )
         (root / "Annotations" / f"{name}.xml").write_text(f"<annotation>{found}</annotation>")
         mask = np.zeros((height, width), np.uint8)
