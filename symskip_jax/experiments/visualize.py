@@ -17,6 +17,7 @@ from symskip_jax.analysis.sheets import Row, decibels, draw_sheet
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.reconstruction import corrupt_for_evaluation, reconstruct
 from symskip_jax.experiments import setup
+from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.networks import Run, open_run
 from symskip_jax.metrics import psnr
@@ -192,10 +193,11 @@ def _reconstruction_rows(run: Run, images: int) -> tuple[list[Row], np.ndarray]:
     corruption = setup.make_corruption(run.config, network.normalization)
     clean, corrupted = _shown(corruption, network.crop, test.first(images))
     model = setup.make_autoencoder(run.config, test.channels)
+    strength = skip_strength(run.restored)
 
     @functools.partial(jax.jit, compiler_options=compiler_options())
     def rebuild(variables: Any, pixels: Array) -> Array:
-        return reconstruct(model, variables, network.normalization, pixels)
+        return reconstruct(model, variables, network.normalization, pixels, strength)
 
     rebuilt = rebuild(network.variables, corrupted)
     pairs = ((describe_corruption(corruption), jnp.clip(corrupted, 0, 255)), ("rebuilt", rebuilt))
