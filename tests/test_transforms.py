@@ -111,6 +111,7 @@ def test_numbers_of_the_purposes_stay():
         "SHIFT": 10,
         "COLOURS": 11,
         "ERASURE": 12,
+        "SKIP_DROP": 20,
     }
 
 
