@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A small RED-Net trained to remove noise of sigma 30, measured on whole test images of the literature. About ten
+# A small RED-Net trained to remove noise of sigma 30, measured on whole test images of the literature. Nine
 # minutes of one CPU core. Started again, it goes on where it was.
 #
 #   PHOTOS=/where/VOC2012/JPEGImages/is TEST_SETS=/where/Set12/and/Set5/are results/restoration/small/run.sh
