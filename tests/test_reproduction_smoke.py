@@ -46,7 +46,8 @@ def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
     assert worker.stdout.readline() == "0\n", (folder / "errors.txt").read_text()[-3000:]
     experiment = define(name, "smoke")
     for it in measure(experiment, folder / "results"):
-        assert len(it.values) == experiment.seeds, it.cell
+        # More where another experiment, which runs more seeds, shares the run.
+        assert len(it.values) >= experiment.seeds, it.cell
     results = folder / "results" / name / "smoke"
     assert "not run" not in (results / "table.md").read_text()
     assert (results / "plot.png").exists() and (results / "plot.svg").exists()
