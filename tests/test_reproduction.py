@@ -7,6 +7,8 @@ the real ones.
 import csv
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -147,6 +149,29 @@ def test_logs_are_kept_without_the_paths_of_the_machine(tmp_path):
     assert str(tmp_path) not in note["command"] and note["machine"] == MACHINE
     assert (folder.parents[1] / "plot.png").stat().st_size > 1000
     assert "<svg" in (folder.parents[1] / "plot.svg").read_text()
+
+
+def test_a_root_as_short_as_a_dot_leaves_the_numbers_of_logs_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = {"scale": "small", "seeds": 1, "only": "skip", "dry_run": False, "data": ()}
+    roots = {"runs": Path("."), "results": Path("results")}
+    hands = Hands(Commands(), lambda: MACHINE)
+    assert reproduce("table2", **arguments, **roots, hands=hands) == 0
+    folder = tmp_path / "results" / "table2" / "small" / "skip" / "seed_0"
+    assert json.loads((folder / "metrics.jsonl").read_text())["accuracy"] == 0.5
+    words = json.loads((folder / "config.json").read_text())["words"]
+    assert words[words.index("--init") + 1] == "runs/reproduce/table2/small/pretrain_skip/seed_0"
+
+
+def test_the_accelerator_is_left_to_the_commands(tmp_path):
+    code = (
+        "import os, sys, jax; from symskip_jax.cli import main; before = dict(os.environ);"
+        f"main(['reproduce', 'table2', '--scale=smoke', '--dry-run', '--runs={tmp_path}']);"
+        "print(jax.config.jax_platforms, os.environ.get('JAX_PLATFORMS') == "
+        "before.get('JAX_PLATFORMS'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "cpu True", done.stderr
 
 
 def test_a_dry_run_prints_commands_and_costs_and_runs_nothing(tmp_path, capsys):

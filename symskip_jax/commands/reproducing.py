@@ -66,6 +66,10 @@ def describe(add: AddVerb) -> None:
 def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """Does what the arguments say and returns the exit status."""
     prepare_libraries()
+    import jax
+
+    # This process counts operations alone: the accelerator is for the commands that it starts.
+    jax.config.update("jax_platforms", "cpu")
     from symskip_jax.reproduction.command import reproduce
 
     return reproduce(

@@ -25,7 +25,6 @@ class Run:
         arguments: more of the command line; `{data}` stands for the folder of the dataset.
         source: the run that it starts from: `--init` of finetune, the one looked at by the others.
         beside: more runs to look at.
-        reseeded: whether the seed is also that of the draw of labels.
     """
 
     experiment: str
@@ -37,7 +36,6 @@ class Run:
     arguments: tuple[str, ...] = ()
     source: "Run | None" = None
     beside: tuple["Run", ...] = ()
-    reseeded: bool = True
 
     def chain(self) -> Iterator["Run"]:
         """Yields what it starts from, first things first, and itself."""
@@ -71,8 +69,7 @@ class Run:
         name = names[self.role]
         words = [self.verb]
         if self.config:
-            settings = [f"seed={seed}", f"data.name={name}"]
-            settings += [f"data.labels_seed={seed}"] if self.reseeded else []
+            settings = [f"seed={seed}", f"data.name={name}", f"data.labels_seed={seed}"]
             words += ["--config", self.config, *(f"--config.{it}" for it in settings)]
         words += [f"--config.{it}".replace("{seed}", str(seed)) for it in self.chosen()]
         words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]

@@ -92,24 +92,33 @@ def write_note(
 
 
 def collect(
-    workdir: Path, folder: Path, runs: Path, names: Mapping[str, str], *, pictures: bool
+    run: Run, scale: Scale, seed: int, *, runs: Path, results: Path, names: Mapping[str, str]
 ) -> None:
     """Copies the logs of a finished run, without this machine's paths, to the results.
 
     Args:
-        workdir: of the run.
-        folder: of its results.
+        run: with what it has drawn, where that is what it is for.
+        scale: of the run.
+        seed: of the run.
         runs: root of the working folders.
+        results: root of the results.
         names: of the datasets, by their roles.
-        pictures: whether what it has drawn is copied too.
     """
+    workdir, folder = (run.folder(root, scale, seed) for root in (runs, results))
     folder.mkdir(parents=True, exist_ok=True)
-    for pattern in ("*.json", "*.jsonl", *(("*.png", "*.svg") if pictures else ())):
+    # Whole folders, as a root alone may be as short as a dot, which stands in numbers too.
+    said = {
+        str(it.folder(runs, scale, seed)): str(it.folder(NOMINAL_RUNS, scale, seed))
+        for it in run.chain()
+    }
+    said |= {names[it.role]: nominal_names(names)[it.role] for it in run.chain()}
+    pictures = ("*.png", "*.svg") if run.verb in ("probe", "visualize") else ()
+    for pattern in ("*.json", "*.jsonl", *pictures):
         for path in workdir.glob(pattern):
             if path.suffix == ".png":
                 shutil.copyfile(path, folder / path.name)
                 continue
-            text = path.read_text().replace(str(runs), str(NOMINAL_RUNS))
-            for role, nominal in nominal_names(names).items():
-                text = text.replace(names[role], nominal)
+            text = path.read_text()
+            for here, nominal in said.items():
+                text = text.replace(here, nominal)
             (folder / path.name).write_text(text)

@@ -100,9 +100,14 @@ def run_jobs(
             machine=dict(machine),
         )
         if status == 0:
-            folder = job.run.folder(place.results, experiment.scale, job.seed)
-            pictures = job.run.verb in ("probe", "visualize")
-            collect(workdir, folder, place.runs, place.names, pictures=pictures)
+            collect(
+                job.run,
+                experiment.scale,
+                job.seed,
+                runs=place.runs,
+                results=place.results,
+                names=place.names,
+            )
         elif status in _STOPPED:
             raise StoppedError(
                 f"{job.run.name} seed {job.seed} was stopped; the same command goes on from there"

@@ -23,14 +23,13 @@ def supplement_c(scale: Scale) -> Experiment:
         config = f"cifar100_wide_resnet:{optimizer}"
 
         def run(run_name: str, verb: str, source: Run | None = None, config: str = config) -> Run:
-            extra = NOT_CORRUPTED if verb == "finetune" else "finetune.head_epochs=0"
             return Run(
                 "supplement_c",
                 run_name,
                 verb,
                 "cifar100",
                 config,
-                (*settings, "finetune.head_epochs=0", extra) if verb == "finetune" else settings,
+                (*settings, "finetune.head_epochs=0", NOT_CORRUPTED),
                 source=source,
             )
 
