@@ -68,7 +68,9 @@ def torch_encoder(variables, images):
     torch = pytest.importorskip("torch")
     f = torch.nn.functional
     params, stats = variables["params"]["encoder"], variables["batch_stats"]["encoder"]
-    tensor = lambda x: torch.tensor(np.asarray(x))  # noqa: E731
+
+    def tensor(x):
+        return torch.tensor(np.asarray(x))
 
     def conv(x, kernel, stride):
         weight = tensor(kernel).permute(3, 2, 0, 1)

@@ -13,7 +13,7 @@ from symskip_jax.reproduction.datasets import chosen_names
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
-from symskip_jax.reproduction.logs import nominal_command
+from symskip_jax.reproduction.logs import is_done, nominal_command
 from symskip_jax.reproduction.machine import STEP_SHARE, machine_text
 from symskip_jax.reproduction.running import (
     Execute,
@@ -85,7 +85,7 @@ def reproduce(
     jobs = to_do(chosen, numbers, place)
     machine = hands.machine() if jobs else {}
     if dry_run:
-        print(_plan(chosen, jobs, len(numbers), place, machine))
+        print(_plan(chosen, jobs, numbers, place, machine))
         return 0
     failed = run_jobs(chosen, jobs, place, hands.execute, machine)
     write_tables(experiment, results)
@@ -108,13 +108,17 @@ def write_tables(experiment: Experiment, results: Path) -> None:
 def _plan(
     experiment: Experiment,
     jobs: Sequence[Job],
-    num_seeds: int,
+    seeds: Sequence[int],
     place: Place,
     machine: Mapping[str, Any],
 ) -> str:
     """Returns every command with its cost."""
-    done = len(experiment.runs()) * num_seeds - len(jobs)
-    lines = [f"# {experiment.title} {len(jobs)} commands to run, {max(done, 0)} done already"]
+    done = sum(
+        is_done(run.folder(place.results, experiment.scale, seed))
+        for run in experiment.runs()
+        for seed in seeds
+    )
+    lines = [f"# {experiment.title} {len(jobs)} commands to run, {done} done already"]
     if not jobs:
         return lines[0]
     rate = STEP_SHARE * machine["matrix_flops_per_second"]
