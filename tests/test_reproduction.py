@@ -48,7 +48,7 @@ class Commands:
 
 
 def play(tmp_path, commands, **settings):
-    arguments = {"scale": "small", "seeds": 1, "only": None, "dry_run": False, "data": ()}
+    arguments = {"scale": "small", "seeds": "1", "only": None, "dry_run": False, "data": ()}
     return reproduce(
         "table2",
         **{**arguments, **settings},
@@ -65,13 +65,17 @@ def table(tmp_path):
 
 def test_each_run_is_done_once_and_after_what_it_starts_from(tmp_path):
     commands = Commands()
-    assert play(tmp_path, commands, seeds=2) == 0
+    assert play(tmp_path, commands, seeds="2") == 0
     assert commands.asked == [(name, seed) for seed in (0, 1) for name in RUNS_OF_TABLE2]
-    assert play(tmp_path, commands, seeds=2) == 0
+    assert play(tmp_path, commands, seeds="2") == 0
     assert len(commands.asked) == 2 * len(RUNS_OF_TABLE2)
     # Another seed needs its own runs alone.
-    play(tmp_path, commands, seeds=3)
+    play(tmp_path, commands, seeds="3")
     assert {seed for _, seed in commands.asked[2 * len(RUNS_OF_TABLE2) :]} == {2}
+    # Seeds can be shared out, and the table has all of them.
+    play(tmp_path, commands, seeds="3-4")
+    assert {seed for _, seed in commands.asked[3 * len(RUNS_OF_TABLE2) :]} == {3, 4}
+    assert table(tmp_path)["from scratch, He"]["seeds"] == "5"
 
 
 def test_what_fails_takes_along_what_starts_from_it_and_nothing_else(tmp_path, capsys):
@@ -126,7 +130,7 @@ def test_mean_deviation_interval_and_difference_are_those_of_scipy(tmp_path):
     def accuracy(name, seed):
         return accuracies.get(name, [0.1, 0.2, 0.3])[seed]
 
-    play(tmp_path, Commands(accuracy), seeds=3)
+    play(tmp_path, Commands(accuracy), seeds="3")
     line = table(tmp_path)["pre-trained with skips"]
     assert float(line["mean"]) == pytest.approx(54.0) and line["seeds"] == "3"
     assert line["values"] == "55.0000 56.0000 51.0000"
@@ -153,7 +157,7 @@ def test_logs_are_kept_without_the_paths_of_the_machine(tmp_path):
 
 def test_a_root_as_short_as_a_dot_leaves_the_numbers_of_logs_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    arguments = {"scale": "small", "seeds": 1, "only": "skip", "dry_run": False, "data": ()}
+    arguments = {"scale": "small", "seeds": "1", "only": "skip", "dry_run": False, "data": ()}
     roots = {"runs": Path("."), "results": Path("results")}
     hands = Hands(Commands(), lambda: MACHINE)
     assert reproduce("table2", **arguments, **roots, hands=hands) == 0
@@ -207,6 +211,7 @@ def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "experiment table9 is unknown; choose one of table1" in said("table9")
-    assert "--seeds 0 must be at least 1" in said("table2", "--seeds", "0")
+    for none in ("0", "4-3", "few", "-1"):
+        assert f"--seeds {none} names none" in said("table2", f"--seeds={none}")
     assert "--data cifar=x must be ROLE=NAME" in said("table2", "--data", "cifar=x")
     assert "invalid choice: 'tiny'" in said("table2", "--scale", "tiny")

@@ -32,7 +32,9 @@ def describe(add: AddVerb) -> None:
         default="small",
         help="paper; small (the default), for two CPU cores; smoke, to see that everything runs",
     )
-    reproduce.add_argument("--seeds", type=int, metavar="N", help="how many, from 0 on")
+    reproduce.add_argument(
+        "--seeds", metavar="N", help="how many, from 0 on; or which: 3-4, say on another machine"
+    )
     reproduce.add_argument(
         "--only", metavar="CELL", help="the runs of one row, by its name or that of its run"
     )

@@ -1,5 +1,6 @@
 """`symskip reproduce`: an experiment of the paper, from its commands to its table."""
 
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def reproduce(
     name: str,
     *,
     scale: Scale,
-    seeds: int | None,
+    seeds: str | None,
     only: str | None,
     dry_run: bool,
     data: Sequence[str],
@@ -56,7 +57,8 @@ def reproduce(
     Args:
         name: of the experiment: table2.
         scale: `paper`; `small`, for two CPU cores; `smoke`, to see that everything runs.
-        seeds: how many, from 0 on; None for as many as the experiment has by default.
+        seeds: how many, from 0 on (`5`), or from which to which (`3-4`); None for as many as the
+            experiment has by default.
         only: a row of the table or the name of a run; None for all.
         dry_run: print the commands, their operations and the time expected, and run nothing.
         data: `ROLE=NAME` of datasets that are not where they are looked for.
@@ -68,14 +70,12 @@ def reproduce(
         0, or 1 where a command failed; the table is written either way.
 
     Raises:
-        UserError: there is no such experiment, cell or role, or not even one seed.
+        UserError: there is no such experiment, cell or role, or `seeds` names none.
         StoppedError: stopped; the same command goes on from there.
     """
     experiment = define(name, scale)
-    if seeds is not None and seeds < 1:
-        raise UserError(f"--seeds {seeds} must be at least 1")
     chosen = experiment.only(only)
-    numbers = range(seeds or experiment.seeds)
+    numbers = range(experiment.seeds) if seeds is None else _numbers(seeds)
     names = chosen_names(data)
     if scale == "smoke":
         given = {choice.partition("=")[0] for choice in data}
@@ -94,6 +94,16 @@ def reproduce(
     if failed:
         print(f"{len(failed)} of {len(jobs)} runs failed; see above", file=sys.stderr)
     return FAILED if failed else 0
+
+
+def _numbers(seeds: str) -> range:
+    """Returns the seeds that `5` or `3-4` names."""
+    matched = re.fullmatch(r"(?:(\d+)-)?(\d+)", seeds)
+    first, last = (int(it or 0) for it in matched.groups()) if matched else (0, 0)
+    numbers = range(first, last + 1 if matched and matched[1] else last)
+    if not numbers:
+        raise UserError(f"--seeds {seeds} names none: how many from 0 on (5), or which (3-4)?")
+    return numbers
 
 
 def write_tables(experiment: Experiment, results: Path) -> None:
