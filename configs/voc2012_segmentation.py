@@ -9,7 +9,7 @@ pre-trained encoder alone (--config.finetune.init_parts=encoder) and of a random
 the text gives no numbers, but says that the first is the best. Cost: 7e16 FLOPs for each. Measured:
 not run yet.
 
-`:small` is an eighth as wide and sees images whose shorter side is 112 pixels, for two CPU cores;
+`:small` is an eighth as wide and sees images whose shorter side is 80 pixels, for two CPU cores;
 it pre-trains on the training images themselves:
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
@@ -42,8 +42,9 @@ def get_config(arg: str = "") -> ConfigDict:
     config.run.eval_batch_size = 16
     if arg == "small":
         config.model.width_multiplier = 0.125
-        config.data.resize = 112
-        config.data.crop = (97, 97)
+        config.data.resize = 80
+        config.data.crop = (65, 65)
+        config.corruption.num_blocks = 8
         config.corruption.block_size = (8, 8)
         for training in (config.pretrain, config.finetune):
             training.batch_size = 10

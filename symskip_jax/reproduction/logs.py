@@ -53,11 +53,13 @@ def _numbers(content: dict[str, Any]) -> dict[str, Any]:
     if "likeness" in content:  # of visualize
         return content["likeness"]
     if "layers" in content:  # of probe
-        deepest = list(content["layers"].values())[-1]
-        return {
-            "deepest_accuracy": deepest["classification"]["accuracy"],
-            "deepest_psnr": deepest["reconstruction"]["psnr"],
-        }
+        layers = list(content["layers"].values())
+        found = {}
+        for kind, figure in (("classification", "accuracy"), ("reconstruction", "psnr")):
+            values = [it[kind][figure] for it in layers if kind in it]
+            if values:
+                found |= {f"best_{figure}": max(values), f"deepest_{figure}": values[-1]}
+        return found
     return content
 
 

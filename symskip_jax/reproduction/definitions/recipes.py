@@ -1,5 +1,8 @@
 """Beyond the paper: is there a recipe in which pre-training beats a tuned He start?"""
 
+import math
+
+from symskip_jax.reproduction.definitions.cifar import limited_labels
 from symskip_jax.reproduction.definitions.starts import (
     HE,
     NOT_CORRUPTED,
@@ -40,8 +43,9 @@ FINETUNING = {
 
 
 def recipes(scale: Scale) -> Experiment:
-    """Every option by itself, from He's initialisation, with 4,000 labels; the best with fewer."""
+    """Every option by itself, from He's initialisation: by fine-tuning, and by a probe."""
     starts = Starts("recipes", config_at("cifar10_4k", scale), "cifar10", (*settings_at(scale), HE))
+    table = limited_labels(scale)
     pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
     cells: list[Cell] = []
 
@@ -49,32 +53,45 @@ def recipes(scale: Scale) -> Experiment:
         cells.append(Cell(row, f"{labels:,} labels, accuracy (%)", run, "accuracy", 100.0))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        return starts.finetune(f"{name}_{labels}", source, *_as_long(scale, labels), *settings)
+        return starts.finetune(f"{name}_{labels}", source, *_lasting(scale, labels), *settings)
 
-    sources = {
+    # What table 2 has already: the paper's pre-training, and none.
+    sources = {"paper": table.pretrain("pretrain_skip_he", HE)} | {
         name: starts.pretrain(
             f"pretrain_{name}", *(it.replace("{fade}", _fade(pretrain_epochs)) for it in settings)
         )
         for name, (_, settings) in PRETRAINING.items()
+        if name != "paper"
     }
     # Smoke has twenty labels, whatever is asked for.
     for labels in LABELS[2:] if scale == "smoke" else LABELS:
-        add(labels, "from scratch, He", tuned("scratch", labels, None, NOT_CORRUPTED))
+        in_table = labels == LABELS[2]
+        scratch = tuned("scratch", labels, None, NOT_CORRUPTED)
+        add(labels, "from scratch, He", table.scratch("random_he", HE) if in_table else scratch)
         longer = _equal_budget(scale, labels)
         add(
             labels,
             "from scratch, He, as much computing as pre-training and fine-tuning",
             tuned("scratch_longer", labels, None, NOT_CORRUPTED, *longer),
         )
-        for name, (what, _) in PRETRAINING.items():
-            own = PRETRAINING[name][1] if name in ("gated", "after", "no_skip") else ()
-            add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
+        for name, (what, settings) in PRETRAINING.items():
+            own = settings if name in ("gated", "after", "no_skip") else ()
+            run = tuned(name, labels, sources[name], *own)
+            run = table.skip_he if in_table and name == "paper" else run
+            add(labels, f"pre-trained: {what}", run)
     for name, (what, settings) in FINETUNING.items():
         warmup = {"paper": "5.0", "small": "1.0", "smoke": "1.0"}[scale]
         own = tuple(it.replace("{warmup}", warmup) for it in settings)
         scratch = tuned(f"scratch_{name}", 4000, None, NOT_CORRUPTED, *own)
         add(4000, f"from scratch, He, {what}", scratch)
         add(4000, f"pre-trained, {what}", tuned(f"paper_{name}", 4000, sources["paper"], *own))
+    for name, (what, _) in PRETRAINING.items():
+        run = _probe(name, sources[name], scale)
+        for column, metric in (
+            ("best layer, probe's accuracy (%)", "best_accuracy"),
+            ("deepest layer, probe's accuracy (%)", "deepest_accuracy"),
+        ):
+            cells.append(Cell(f"pre-trained: {what}", column, run, metric, 100.0))
     return Experiment(
         "recipes",
         scale,
@@ -85,16 +102,23 @@ def recipes(scale: Scale) -> Experiment:
     )
 
 
+def _probe(name: str, source: Run, scale: Scale) -> Run:
+    # Averages over a grid: whole early layers have tens of thousands of features.
+    settings = ("probe.grid=4", *(("probe.num_labels=20",) if scale == "smoke" else ()))
+    kind = ("--kind", "classification")
+    return Run("recipes", f"probe_{name}", "probe", "cifar10", "", settings, kind, source=source)
+
+
 def _fade(epochs: int) -> str:
     return f"({epochs / 4:g}, {3 * epochs / 4:g})"
 
 
-def _as_long(scale: Scale, labels: int) -> tuple[str, ...]:
-    """Returns the settings under which few labels are trained on for as many steps as 4,000."""
-    if scale == "smoke":
+def _lasting(scale: Scale, labels: int) -> tuple[str, ...]:
+    """Returns how long is trained with so many labels: fewer, for more epochs of fewer steps."""
+    if scale == "smoke" or labels == LABELS[2]:
         return ()
     epochs, head = (200, 10) if scale == "paper" else (20, 2)
-    times = 4000 // labels
+    times = math.isqrt(LABELS[2] // labels)
     return (f"data.num_labels={labels}", *_epochs(epochs * times, head * times))
 
 
@@ -106,7 +130,8 @@ def _equal_budget(scale: Scale, labels: int) -> tuple[str, ...]:
     if scale == "smoke":
         return ("finetune.epochs=3",)
     pretrain, epochs = (120, 200) if scale == "paper" else (3, 20)
-    in_all = epochs * 4000 + 2 * pretrain * 50_000
+    times = math.isqrt(LABELS[2] // labels)
+    in_all = epochs * times * labels + 2 * pretrain * 50_000
     return _epochs(in_all // labels, 0)
 
 
