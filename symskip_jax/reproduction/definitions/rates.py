@@ -11,7 +11,7 @@ from symskip_jax.reproduction.definitions.starts import (
 )
 from symskip_jax.reproduction.grid import Cell, Experiment, Scale
 
-RATES = ("1e-3", "2e-3", "5e-3", "1e-2")
+RATES = ("2e-3", "5e-3", "1e-2", "2e-2")
 # Labels come from nine tenths of the training images, and accuracy is measured on the last tenth.
 _HELD_OUT = ("data.train_split=train[:90%]", "data.test_split=train[90%:]")
 
