@@ -6,6 +6,7 @@ from symskip_jax.reproduction.definitions.starts import (
     NOT_CORRUPTED,
     Starts,
     config_at,
+    few_saves_at,
     seeds_at,
     settings_at,
 )
@@ -38,7 +39,13 @@ def table1(scale: Scale) -> Experiment:
 
 def limited_labels(scale: Scale) -> Starts:
     """CIFAR-10 with 4,000 labels, Network-2, small blocks masked: table 2's runs."""
-    return Starts("table2", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
+    return Starts(
+        "table2",
+        config_at("cifar10_4k", scale),
+        "cifar10",
+        settings_at(scale),
+        paired=few_saves_at(scale),
+    )
 
 
 def table2(scale: Scale) -> Experiment:
@@ -156,7 +163,13 @@ _EVERY_LABEL = {
 
 def supplement_d(scale: Scale) -> Experiment:
     """PSNR against accuracy: table 2's runs, and noise and masks of other strengths."""
-    starts = Starts("supplement_d", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
+    starts = Starts(
+        "supplement_d",
+        config_at("cifar10_4k", scale),
+        "cifar10",
+        settings_at(scale),
+        paired=few_saves_at(scale),
+    )
     table = limited_labels(scale)
     cells: list[Cell] = []
 

@@ -6,6 +6,7 @@ from symskip_jax.reproduction.definitions.starts import (
     NO_SKIP,
     Starts,
     config_at,
+    few_saves_at,
     seeds_at,
     settings_at,
 )
@@ -21,7 +22,10 @@ def rates(scale: Scale) -> Experiment:
     # The made-up arrays of smoke have no slices.
     held_out = () if scale == "smoke" else _HELD_OUT
     starts = Starts(
-        "rates", config_at("cifar10_4k", scale), "cifar10", (*settings_at(scale), *held_out)
+        "rates",
+        config_at("cifar10_4k", scale),
+        "cifar10",
+        (*settings_at(scale), *held_out, *few_saves_at(scale)),
     )
     sources = limited_labels(scale)
     cells: list[Cell] = []

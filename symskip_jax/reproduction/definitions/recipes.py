@@ -8,6 +8,7 @@ from symskip_jax.reproduction.definitions.starts import (
     NOT_CORRUPTED,
     Starts,
     config_at,
+    few_saves_at,
     settings_at,
 )
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
@@ -44,7 +45,13 @@ FINETUNING = {
 
 def recipes(scale: Scale) -> Experiment:
     """Every option by itself, from He's initialisation: by fine-tuning, and by a probe."""
-    starts = Starts("recipes", config_at("cifar10_4k", scale), "cifar10", (*settings_at(scale), HE))
+    starts = Starts(
+        "recipes",
+        config_at("cifar10_4k", scale),
+        "cifar10",
+        (*settings_at(scale), HE),
+        paired=few_saves_at(scale),
+    )
     table = limited_labels(scale)
     pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
     cells: list[Cell] = []
@@ -141,4 +148,7 @@ def _epochs(epochs: int, head: int) -> tuple[str, ...]:
         f"finetune.epochs={epochs}",
         f"finetune.milestones=({milestones})",
         f"finetune.head_epochs={head}",
+        # With few labels an epoch is a handful of steps.
+        f"run.eval_every={epochs / 4:g}",
+        f"run.checkpoint_every={epochs / 4:g}",
     )

@@ -36,6 +36,11 @@ def settings_at(scale: Scale, smoke: tuple[str, ...] = SMOKE) -> tuple[str, ...]
     return smoke if scale == "smoke" else ()
 
 
+def few_saves_at(scale: Scale) -> tuple[str, ...]:
+    """Returns the settings of fine-tunings whose epochs are shorter than a save takes."""
+    return ("run.checkpoint_every=5.0",) if scale == "small" else ()
+
+
 def seeds_at(scale: Scale, paper: int, small: int) -> int:
     """Returns how many seeds there are by default."""
     return {"paper": paper, "small": small, "smoke": 1}[scale]
