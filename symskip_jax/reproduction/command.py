@@ -14,7 +14,7 @@ from symskip_jax.reproduction.datasets import chosen_names
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
-from symskip_jax.reproduction.logs import is_done, nominal_command
+from symskip_jax.reproduction.logs import is_done, typed
 from symskip_jax.reproduction.machine import STEP_SHARE, machine_text
 from symskip_jax.reproduction.running import (
     Execute,
@@ -60,7 +60,8 @@ def reproduce(
         seeds: how many, from 0 on (`5`), or from which to which (`3-4`); None for as many as the
             experiment has by default.
         only: a row of the table or the name of a run; None for all.
-        dry_run: print the commands, their operations and the time expected, and run nothing.
+        dry_run: print the commands, their operations and the time expected, and run nothing (at
+            the scale of smoke the made-up images are written, as the commands name them).
         data: `ROLE=NAME` of datasets that are not where they are looked for.
         runs: root of the working folders, with the checkpoints.
         results: root of the results: `NAME/SCALE/` gets logs, `table.md`, `table.csv`, plots.
@@ -124,7 +125,7 @@ def _plan(
 ) -> str:
     """Returns every command with its cost."""
     done = sum(
-        is_done(run.folder(place.results, experiment.scale, seed))
+        is_done(run, place.results, experiment.scale, seed)
         for run in experiment.runs()
         for seed in seeds
     )
@@ -136,14 +137,16 @@ def _plan(
         f"# times are for {machine_text(dict(machine))}: {rate:.2g} FLOP/s, a quarter of what "
         "large matrix products reach here just now"
     )
-    total = 0.0
+    total, not_counted = 0.0, 0
     for job in jobs:
         flops = run_flops(job.run, place.names)
         total += flops or 0.0
+        not_counted += flops is None
         cost = "not counted" if flops is None else f"{flops:.2g} FLOPs, {_time(flops / rate)}"
-        command = nominal_command(job.run, experiment.scale, job.seed, place.names)
-        lines += [f"\n# {job.run.name}, seed {job.seed}: {cost}", command]
-    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(total / rate)}")
+        words = job.run.command(place.runs, experiment.scale, job.seed, place.names)
+        lines += [f"\n# {job.run.name}, seed {job.seed}: {cost}", typed(words)]
+    less = f", without the {not_counted} not counted" if not_counted else ""
+    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(total / rate)}{less}")
     return "\n".join(lines)
 
 

@@ -47,6 +47,8 @@ def run_flops(run: Run, names: Mapping[str, str]) -> float | None:
         return None
     forward = _forward_flops(_part(run), json.dumps(flat(config)))
     recipe = config[run.verb]
+    # An epoch is whole batches: what is left over waits for the next.
+    images = images // recipe.batch_size * recipe.batch_size
     if run.verb == "pretrain" or run.source is None:
         return _PASSES * forward * images * recipe.epochs
     # The first epochs learn the head alone.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import Experiment, Scale
-from symskip_jax.reproduction.summary import Measured, interval_text, measure
+from symskip_jax.reproduction.summary import Measured, correlation_text, interval_text, measure
 from symskip_jax.reproduction.tables import table_row, time_text
 
 _SCALES: tuple[Scale, ...] = ("paper", "small")
@@ -38,9 +38,14 @@ def experiment_section(name: str, results: Path) -> str:
         table_row(_HEADS),
         table_row(["---"] * len(_HEADS)),
     ]
+    by_scale = {it.scale: measure(it, results) for it in experiments}
     for experiment in experiments:
-        lines += [_line(experiment, it) for it in measure(experiment, results)]
+        lines += [_line(experiment, it) for it in by_scale[experiment.scale]]
     for experiment in experiments:
+        if experiment.drawing == "scatter" and (
+            text := correlation_text(by_scale[experiment.scale])
+        ):
+            lines += ["", f"At the scale {experiment.scale}: {text}"]
         folder = results / name / experiment.scale
         if (folder / "plot.png").exists():
             picture = f"../results/{name}/{experiment.scale}/plot.png"

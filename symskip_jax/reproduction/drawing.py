@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.reproduction.grid import Experiment
-from symskip_jax.reproduction.summary import Measured, interval
+from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
 
 _INK, _SOFT = "#1d2327", "#8a949c"
 
@@ -30,6 +30,8 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
         results: the root below which the logs are.
     """
     if not any(it.values for it in measured):
+        return
+    if experiment.drawing == "scatter" and not pairs(measured)[0]:
         return
     figure = _DRAWINGS[experiment.drawing](experiment, measured, results)
     # The text of an SVG stays text, and the file the same from one time to the next.
@@ -57,7 +59,7 @@ def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -
                 ax.plot([mean], [place], "o", color="#0072B2", markersize=6)
                 if spread is not None:
                     ax.plot(spread, [place, place], "-", color="#0072B2", linewidth=2)
-            paper = _number(it.cell.paper)
+            paper = paper_figure(it.cell)
             if paper is not None:
                 ax.plot([paper], [place], "o", mfc="none", color="#D55E00", markersize=7)
         ax.set_yticks(range(len(rows)), [it.cell.row for it in rows])
@@ -70,7 +72,7 @@ def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -
         axes[0].plot([], [], "o-", color="#0072B2", label="mean, 95 % interval")[0],
         axes[0].plot([], [], ".", color=_SOFT, label="each seed")[0],
     ]
-    if any(_number(it.cell.paper) is not None for it in measured):
+    if any(paper_figure(it.cell) is not None for it in measured):
         ring = axes[0].plot([], [], "o", mfc="none", color="#D55E00", label="paper, full size")[0]
         handles.append(ring)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
@@ -86,11 +88,6 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
     styles = line_styles(x_of)
     for (row, style), marker in zip(styles.items(), "os^Dv<>P*X" * 5, strict=False):
         ax.plot(x_of[row], y_of[row], marker, color=style.colour, label=row, alpha=0.85)
-    xs, ys = (np.concatenate([it[row] for row in x_of]) for it in (x_of, y_of))
-    if len(xs) > 2:
-        ax.set_title(
-            f"correlation {np.corrcoef(xs, ys)[0, 1]:+.2f} over {len(xs)} runs", fontsize="medium"
-        )
     ax.set_xlabel("PSNR of the reconstruction (dB)")
     ax.set_ylabel("test accuracy after fine-tuning (%)")
     ax.grid(color="#d5dade", linewidth=0.8)
@@ -98,22 +95,6 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
     figure.legend(loc="outside right upper", frameon=False)
     figure.suptitle(experiment.title, fontsize="large", color=_INK)
     return figure
-
-
-def pairs(
-    measured: Sequence[Measured],
-) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """Returns, for each row with two columns, PSNR and accuracy of the seeds that have both."""
-    x_of: dict[str, list[float]] = {}
-    y_of: dict[str, list[float]] = {}
-    for row in dict.fromkeys(it.cell.row for it in measured):
-        found = {it.cell.metric: it.values for it in measured if it.cell.row == row}
-        psnr, accuracy = found.get("psnr", {}), found.get("accuracy", {})
-        seeds = sorted({*psnr} & {*accuracy})
-        if seeds:
-            x_of[row] = [psnr[seed] for seed in seeds]
-            y_of[row] = [accuracy[seed] for seed in seeds]
-    return x_of, y_of
 
 
 def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
@@ -144,10 +125,6 @@ def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path)
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle(experiment.title, fontsize="large", color=_INK)
     return figure
-
-
-def _number(text: str) -> float | None:
-    return float(text.split()[0]) if text else None
 
 
 _DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] = {

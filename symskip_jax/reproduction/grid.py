@@ -25,6 +25,7 @@ class Run:
         arguments: more of the command line; `{data}` stands for the folder of the dataset.
         source: the run that it starts from: `--init` of finetune, the one looked at by the others.
         beside: more runs to look at.
+        once: one run, of seed 0, serves all seeds of what starts from it.
     """
 
     experiment: str
@@ -36,6 +37,7 @@ class Run:
     arguments: tuple[str, ...] = ()
     source: "Run | None" = None
     beside: tuple["Run", ...] = ()
+    once: bool = False
 
     def chain(self) -> Iterator["Run"]:
         """Yields what it starts from, first things first, and itself."""
@@ -51,9 +53,21 @@ class Run:
         """Returns the settings, of several of one field the last."""
         return tuple({it.partition("=")[0]: it for it in self.settings}.values())
 
+    def seed(self, seed: int) -> int:
+        """Returns which of its own seeds serves one of the experiment's."""
+        return 0 if self.once else seed
+
     def folder(self, root: Path, scale: Scale, seed: int) -> Path:
         """Returns the folder of one seed below `root`, of working folders or of results."""
-        return root / self.experiment / scale / self.name / f"seed_{seed}"
+        return root / self.experiment / scale / self.name / f"seed_{self.seed(seed)}"
+
+    def overrides(self, seed: int, data_name: str) -> list[str]:
+        """Returns the fields that its configuration is given on the command line."""
+        words = [f"--config.{it}".replace("{seed}", str(seed)) for it in self.chosen()]
+        if not self.config:
+            return words
+        own = [f"seed={seed}", f"data.name={data_name}", f"data.labels_seed={seed}"]
+        return [f"--config.{it}" for it in own] + words
 
     def command(self, runs: Path, scale: Scale, seed: int, names: Mapping[str, str]) -> list[str]:
         """Returns what is typed behind `symskip`.
@@ -67,17 +81,14 @@ class Run:
         own = str(self.folder(runs, scale, seed))
         sources = [str(it.folder(runs, scale, seed)) for it in self.sources()]
         name = names[self.role]
-        words = [self.verb]
-        if self.config:
-            settings = [f"seed={seed}", f"data.name={name}", f"data.labels_seed={seed}"]
-            words += ["--config", self.config, *(f"--config.{it}" for it in settings)]
-        words += [f"--config.{it}".replace("{seed}", str(seed)) for it in self.chosen()]
+        words = [self.verb, *(["--config", self.config] if self.config else [])]
+        words += self.overrides(seed, name)
         words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]
         if self.verb in ("pretrain", "finetune"):
             return [*words, "--workdir", own, *(["--init", *sources] if sources else [])]
         taken = "--checkpoint" if self.verb == "restore" else "--workdir"
         out = f"{own}/probe.json" if self.verb == "probe" else own
-        return [*words, taken, *sources, "--out", out]
+        return [*words, taken, *(sources or [own]), "--out", out]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,6 +103,7 @@ class Cell:
             JSON file that another command leaves.
         factor: that the figure is shown times: 100 for percent.
         paper: the paper's figure as it prints it; "" where it has none.
+        baseline: the row of the same column that it is compared with, seed by seed.
     """
 
     row: str
@@ -100,6 +112,7 @@ class Cell:
     metric: str
     factor: float = 1.0
     paper: str = ""
+    baseline: str = "from scratch, He"
 
 
 @dataclasses.dataclass(frozen=True)

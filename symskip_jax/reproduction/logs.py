@@ -1,11 +1,13 @@
 """What a run leaves in the folder of results: its logs, and a note of how it was made."""
 
 import json
-import shutil
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from symskip_jax.analysis.files import write_atomically
+from symskip_jax.config import flat, load_config
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run, Scale
 from symskip_jax.training.logs import read_metrics
@@ -16,12 +18,33 @@ NOTE = "run.json"
 NOMINAL_RUNS = Path("runs/reproduce")
 
 
-def is_done(folder: Path) -> bool:
-    """Whether a run has finished, by its folder of results or its working folder."""
-    try:
-        return bool(json.loads((folder / NOTE).read_text())["done"])
-    except (OSError, ValueError, KeyError):
+def is_done(run: Run, root: Path, scale: Scale, seed: int) -> bool:
+    """Whether one seed of a run has finished below a root, of results or of working folders.
+
+    What was run otherwise than it would be today does not count: another network, another recipe.
+    """
+    folder = run.folder(root, scale, seed)
+    note = read_note(folder)
+    if not note.get("done"):
         return False
+    if run.config:
+        return _same_fields(run, run.seed(seed), folder)
+    return all(it in note["command"] for it in run.overrides(run.seed(seed), ""))
+
+
+def _same_fields(run: Run, seed: int, folder: Path) -> bool:
+    try:
+        found = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    wanted = json.loads(json.dumps(flat(load_config(run.config, run.overrides(seed, "")))))
+    # Where data lies, and how often is saved and measured, changes nothing of what comes out.
+    passed_over = ("data.name", "data.data_dir", *(it for it in wanted if it.startswith("run.")))
+    return all(
+        found.get(f"config.{key}", value) == value
+        for key, value in wanted.items()
+        if key not in passed_over
+    )
 
 
 def read_note(folder: Path) -> dict[str, Any]:
@@ -33,12 +56,7 @@ def read_note(folder: Path) -> dict[str, Any]:
 
 
 def figures(folder: Path) -> dict[str, float]:
-    """Returns what a finished run measured, by name: its last test record, or its JSON's numbers.
-
-    Empty where it has not finished.
-    """
-    if not is_done(folder):
-        return {}
+    """Returns what a finished run measured, by name: of its last test, or of its JSON file."""
     found: dict[str, Any] = {}
     if (folder / "metrics.jsonl").exists():
         found |= [it for it in read_metrics(folder) if it["split"] == "test"][-1]
@@ -73,8 +91,12 @@ def nominal_names(names: Mapping[str, str]) -> dict[str, str]:
 
 def nominal_command(run: Run, scale: Scale, seed: int, names: Mapping[str, str]) -> str:
     """Returns a command as anyone would type it."""
-    words = run.command(NOMINAL_RUNS, scale, seed, nominal_names(names))
-    return " ".join(["symskip", *(f"'{it}'" if " " in it or "(" in it else it for it in words)])
+    return typed(run.command(NOMINAL_RUNS, scale, seed, nominal_names(names)))
+
+
+def typed(words: Sequence[str]) -> str:
+    """Returns a command as a shell takes it."""
+    return shlex.join(["symskip", *words])
 
 
 def write_note(
@@ -115,12 +137,13 @@ def collect(
     }
     said |= {names[it.role]: nominal_names(names)[it.role] for it in run.chain()}
     pictures = ("*.png", "*.svg") if run.verb in ("probe", "visualize") else ()
-    for pattern in ("*.json", "*.jsonl", *pictures):
-        for path in workdir.glob(pattern):
-            if path.suffix == ".png":
-                shutil.copyfile(path, folder / path.name)
-                continue
-            text = path.read_text()
+    paths = [path for pattern in ("*.json", "*.jsonl", *pictures) for path in workdir.glob(pattern)]
+    # The note that it is done comes last: whatever is stopped before is collected again.
+    for path in sorted(paths, key=lambda it: it.name == NOTE):
+        content = path.read_bytes()
+        if path.suffix != ".png":
+            text = content.decode()
             for here, nominal in said.items():
                 text = text.replace(here, nominal)
-            (folder / path.name).write_text(text)
+            content = text.encode()
+        write_atomically(folder / path.name, content)

@@ -52,13 +52,13 @@ def to_do(experiment: Experiment, seeds: Sequence[int], place: Place) -> list[Jo
 
     def need(run: Run, seed: int) -> None:
         for source in run.sources():
-            if not is_done(_workdir(source, experiment, seed, place)):
+            if not is_done(source, place.runs, experiment.scale, seed):
                 need(source, seed)
-        jobs[Job(run, seed)] = None
+        jobs[Job(run, run.seed(seed))] = None
 
     for seed in seeds:
         for run in experiment.runs():
-            if not is_done(run.folder(place.results, experiment.scale, seed)):
+            if not is_done(run, place.results, experiment.scale, seed):
                 need(run, seed)
     return list(jobs)
 
@@ -80,7 +80,7 @@ def run_jobs(
     failed: list[Job] = []
     for number, job in enumerate(jobs, 1):
         title = f"[{number}/{len(jobs)}] {job.run.name} seed {job.seed}"
-        if any(job.seed == it.seed and it.run in job.run.chain() for it in failed):
+        if any(it.run.seed(job.seed) == it.seed and it.run in job.run.chain() for it in failed):
             _say(f"{title}: left out, as what it starts from failed")
             failed.append(job)
             continue

@@ -12,8 +12,8 @@ from scipy import stats
 from symskip_jax.reproduction.grid import Cell, Experiment, Run
 from symskip_jax.reproduction.logs import figures, is_done, read_note
 from symskip_jax.reproduction.machine import machine_text
+from symskip_jax.training.logs import read_metrics
 
-BASELINE = "from scratch, He"
 CONFIDENCE = 0.95
 
 
@@ -23,6 +23,7 @@ class Measured:
 
     values: by seed; empty where it was not run.
     seconds: of each seed, with all that its run starts from.
+    seconds_to_paper: the same, until a test first gave the paper's figure; of the seeds that did.
     hardware: in words; "" where it was not run.
     command: of the first seed.
     """
@@ -30,6 +31,7 @@ class Measured:
     cell: Cell
     values: dict[int, float]
     seconds: tuple[float, ...]
+    seconds_to_paper: tuple[float, ...]
     hardware: str
     command: str
 
@@ -59,6 +61,11 @@ def _measure(cell: Cell, experiment: Experiment, results: Path) -> Measured:
         cell,
         values,
         tuple(_chain_seconds(cell.run, experiment, results, seed) for seed in values),
+        tuple(
+            seconds
+            for seed in values
+            if (seconds := _seconds_to_paper(cell, experiment, results, seed)) is not None
+        ),
         ", ".join(sorted({machine_text(it["machine"]) for it in notes if it.get("machine")})),
         notes[0].get("command", "") if notes else "",
     )
@@ -66,14 +73,33 @@ def _measure(cell: Cell, experiment: Experiment, results: Path) -> Measured:
 
 def _seeds(run: Run, experiment: Experiment, results: Path) -> list[int]:
     folder = run.folder(results, experiment.scale, 0).parent
-    return sorted(
-        int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*") if is_done(path)
-    )
+    seeds = sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
+    return [seed for seed in seeds if is_done(run, results, experiment.scale, seed)]
 
 
 def _chain_seconds(run: Run, experiment: Experiment, results: Path, seed: int) -> float:
     notes = [read_note(it.folder(results, experiment.scale, seed)) for it in run.chain()]
     return sum(note.get("seconds", 0.0) for note in notes)
+
+
+def _seconds_to_paper(cell: Cell, experiment: Experiment, results: Path, seed: int) -> float | None:
+    """Returns the seconds of what a run starts from and of itself until it was as good; or None."""
+    folder = cell.run.folder(results, experiment.scale, seed)
+    if (paper := paper_figure(cell)) is None or not (folder / "metrics.jsonl").exists():
+        return None
+    seconds = 0.0
+    for record in read_metrics(folder):
+        seconds += record["seconds"]
+        if record["split"] == "test" and cell.factor * record[cell.metric] >= paper:
+            before = _chain_seconds(cell.run, experiment, results, seed)
+            own = read_note(folder).get("seconds", 0.0)
+            return before - own + seconds
+    return None
+
+
+def paper_figure(cell: Cell) -> float | None:
+    """Returns the paper's figure without its deviation; None where it has none."""
+    return float(cell.paper.split()[0]) if cell.paper else None
 
 
 def mean_std(values: Sequence[float], digits: int = 2) -> str:
@@ -109,10 +135,58 @@ def against(measured: Measured, baseline: Measured | None) -> list[float]:
 
 
 def baseline_of(measured: Measured, others: Sequence[Measured]) -> Measured | None:
-    """Returns the cell of the same column that starts from He's initialisation, if there is one."""
+    """Returns the cell of the same column that a cell is compared with, if there is one."""
     column = measured.cell.column
     rows = {it.cell.row: it for it in others if it.cell.column == column}
-    return rows.get(BASELINE)
+    return rows.get(measured.cell.baseline)
+
+
+def pairs(
+    measured: Sequence[Measured],
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Returns, for each row with two columns, PSNR and accuracy of the seeds that have both."""
+    x_of: dict[str, list[float]] = {}
+    y_of: dict[str, list[float]] = {}
+    for row in dict.fromkeys(it.cell.row for it in measured):
+        found = {it.cell.metric: it.values for it in measured if it.cell.row == row}
+        psnr, accuracy = found.get("psnr", {}), found.get("accuracy", {})
+        seeds = sorted({*psnr} & {*accuracy})
+        if seeds:
+            x_of[row] = [psnr[seed] for seed in seeds]
+            y_of[row] = [accuracy[seed] for seed in seeds]
+    return x_of, y_of
+
+
+def correlation_text(measured: Sequence[Measured]) -> str:
+    """Returns how PSNR and accuracy go together: over all runs, and with one network and start.
+
+    Pearson's coefficient with its 95 % interval; "" of fewer than four runs.
+    """
+    alike = [it for it in measured if _trained_alike(it.cell, measured[0].cell)]
+    texts = []
+    for what, cells in (
+        ("all", measured),
+        (f"those of one network and start ({measured[0].cell.row} …)", alike),
+    ):
+        x_of, y_of = pairs(cells)
+        xs, ys = (sum(it.values(), []) for it in (x_of, y_of))
+        if len(xs) > 3:
+            found = stats.pearsonr(xs, ys)
+            low, high = found.confidence_interval(CONFIDENCE)
+            texts.append(
+                f"over {len(xs)} runs, {what}: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})"
+            )
+    return f"Correlation of PSNR and accuracy {'; '.join(texts)}." if texts else ""
+
+
+def _trained_alike(one: Cell, other: Cell) -> bool:
+    """Whether two cells differ in rate or length of their pre-training alone."""
+
+    def network(cell: Cell) -> list[list[str]]:
+        chain = [run for run in cell.run.chain() if run.verb == "pretrain"]
+        return [[it for it in run.chosen() if not it.startswith("pretrain.")] for run in chain]
+
+    return network(one) == network(other)
 
 
 def facts(measured: Measured) -> dict[str, Any]:
@@ -127,6 +201,7 @@ def facts(measured: Measured) -> dict[str, Any]:
         "seeds": len(values),
         "values": " ".join(f"{it:.4f}" for it in values),
         "seconds_per_seed": statistics.fmean(measured.seconds) if values else "",
+        "seconds_to_paper": " ".join(f"{it:.0f}" for it in measured.seconds_to_paper),
         "hardware": measured.hardware,
         "command": measured.command,
     }

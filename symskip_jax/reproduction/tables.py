@@ -10,6 +10,7 @@ from symskip_jax.reproduction.summary import (
     Measured,
     against,
     baseline_of,
+    correlation_text,
     facts,
     interval_text,
 )
@@ -17,21 +18,27 @@ from symskip_jax.reproduction.summary import (
 
 def markdown(measured: Sequence[Measured]) -> str:
     """Returns a table with a line for each cell."""
-    has_baseline = any(against(it, baseline_of(it, measured)) for it in measured)
+    baselines = {it.cell.baseline for it in measured if against(it, baseline_of(it, measured))}
     heads = ["", "", "paper", "here", "95 % interval"]
-    heads += ["less He's, 95 % interval"] if has_baseline else []
-    heads += ["seeds", "time a seed", "on"]
+    if baselines:
+        than = baselines.copy().pop() if len(baselines) == 1 else "its baseline"
+        heads += [f"less {than}; 95 % interval"]
+    reached = any(it.seconds_to_paper for it in measured)
+    heads += ["seeds", "time a seed"] + (["time to the paper's"] if reached else []) + ["on"]
     lines = [table_row(heads), table_row(["---"] * len(heads))]
     for it in measured:
         values = list(it.values.values())
         differences = against(it, baseline_of(it, measured))
         cells = [it.cell.row, it.cell.column, it.cell.paper or "–", it.text]
         cells += [interval_text(values)]
-        if has_baseline:
+        if baselines:
             mean = f"{statistics.fmean(differences):+.2f}" if differences else ""
             spread = interval_text(differences, sign="+")
-            cells += [f"{mean} ({spread})" if spread else mean]
-        cells += [str(len(values)) if values else "", time_text(it.seconds), it.hardware]
+            named = f" to: {it.cell.baseline}" if differences and len(baselines) > 1 else ""
+            cells += [(f"{mean} ({spread})" if spread else mean) + named]
+        cells += [str(len(values)) if values else "", time_text(it.seconds)]
+        cells += [time_text(it.seconds_to_paper)] if reached else []
+        cells += [it.hardware]
         lines.append(table_row(cells))
     return "\n".join(lines)
 
@@ -39,11 +46,15 @@ def markdown(measured: Sequence[Measured]) -> str:
 def page(experiment: Experiment, measured: Sequence[Measured]) -> str:
     """Returns the table with its title and how it was made."""
     command = f"symskip reproduce {experiment.name} --scale {experiment.scale}"
-    return (
-        f"# {experiment.title}\n\nSection {experiment.section}, at the scale `{experiment.scale}`: "
-        f"`{command}`. Mean ± standard deviation over seeds; time with all that a run starts "
-        f"from.\n\n{markdown(measured)}\n"
-    )
+    parts = [
+        f"# {experiment.title}",
+        f"Section {experiment.section}, at the scale `{experiment.scale}`: `{command}`. Mean ± "
+        "standard deviation over seeds; time with all that a run starts from.",
+        markdown(measured),
+    ]
+    if experiment.drawing == "scatter" and (text := correlation_text(measured)):
+        parts.append(text)
+    return "\n\n".join(parts) + "\n"
 
 
 def as_csv(measured: Sequence[Measured]) -> str:

@@ -2,7 +2,7 @@
 
 import math
 
-from symskip_jax.reproduction.definitions.cifar import limited_labels
+from symskip_jax.reproduction.definitions.cifar import limited_labels, rates_at
 from symskip_jax.reproduction.definitions.starts import (
     HE,
     NOT_CORRUPTED,
@@ -14,6 +14,7 @@ from symskip_jax.reproduction.definitions.starts import (
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
 LABELS = (250, 1000, 4000)
+LONGER = "from scratch, He, as much computing as pre-training and fine-tuning"
 
 # What pre-training does otherwise: name -> what, settings.
 PRETRAINING = {
@@ -52,15 +53,19 @@ def recipes(scale: Scale) -> Experiment:
         (*settings_at(scale), HE),
         paired=few_saves_at(scale),
     )
-    table = limited_labels(scale)
+    table, rates = limited_labels(scale), rates_at(scale)
     pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
     cells: list[Cell] = []
 
-    def add(labels: int, row: str, run: Run) -> None:
-        cells.append(Cell(row, f"{labels:,} labels, accuracy (%)", run, "accuracy", 100.0))
+    def add(labels: int, row: str, run: Run, baseline: str = LONGER) -> None:
+        column = f"{labels:,} labels, accuracy (%)"
+        cells.append(Cell(row, column, run, "accuracy", 100.0, baseline=baseline))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        return starts.finetune(f"{name}_{labels}", source, *_lasting(scale, labels), *settings)
+        start = "random_he" if source is None else "skip_he"
+        rate = (f"finetune.learning_rate={rates[start]}",) if start in rates else ()
+        own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
+        return starts.finetune(f"{name}_{labels}", source, *own)
 
     # What table 2 has already: the paper's pre-training, and none.
     sources = {"paper": table.pretrain("pretrain_skip_he", HE)} | {
@@ -73,25 +78,28 @@ def recipes(scale: Scale) -> Experiment:
     # Smoke has twenty labels, whatever is asked for.
     for labels in LABELS[2:] if scale == "smoke" else LABELS:
         in_table = labels == LABELS[2]
-        scratch = tuned("scratch", labels, None, NOT_CORRUPTED)
+        scratch = tuned("scratch", labels, None)
         add(labels, "from scratch, He", table.scratch("random_he", HE) if in_table else scratch)
-        longer = _equal_budget(scale, labels)
+        longer = tuned("scratch_longer", labels, None, *_equal_budget(scale, labels))
+        add(labels, LONGER, longer)
+        corrupted = tuned(
+            "corrupted", labels, sources["paper"], "finetune.corruption_probability=0.5"
+        )
         add(
             labels,
-            "from scratch, He, as much computing as pre-training and fine-tuning",
-            tuned("scratch_longer", labels, None, NOT_CORRUPTED, *longer),
+            "pre-trained: the paper's, fine-tuned on corrupted images too",
+            table.skip_he if in_table else corrupted,
         )
         for name, (what, settings) in PRETRAINING.items():
             own = settings if name in ("gated", "after", "no_skip") else ()
-            run = tuned(name, labels, sources[name], *own)
-            run = table.skip_he if in_table and name == "paper" else run
-            add(labels, f"pre-trained: {what}", run)
+            add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
     for name, (what, settings) in FINETUNING.items():
         warmup = {"paper": "5.0", "small": "1.0", "smoke": "1.0"}[scale]
         own = tuple(it.replace("{warmup}", warmup) for it in settings)
-        scratch = tuned(f"scratch_{name}", 4000, None, NOT_CORRUPTED, *own)
-        add(4000, f"from scratch, He, {what}", scratch)
-        add(4000, f"pre-trained, {what}", tuned(f"paper_{name}", 4000, sources["paper"], *own))
+        row = f"from scratch, He, {what}"
+        add(4000, row, tuned(f"scratch_{name}", 4000, None, *own), "from scratch, He")
+        run = tuned(f"paper_{name}", 4000, sources["paper"], *own)
+        add(4000, f"pre-trained: the paper's, {what}", run, row)
     for name, (what, _) in PRETRAINING.items():
         run = _probe(name, sources[name], scale)
         for column, metric in (
@@ -132,14 +140,16 @@ def _lasting(scale: Scale, labels: int) -> tuple[str, ...]:
 def _equal_budget(scale: Scale, labels: int) -> tuple[str, ...]:
     """Returns the settings under which a random start costs what the others do with pre-training.
 
-    A pre-training step takes twice the operations of a fine-tuning step: the decoder's too.
+    A pre-training step takes twice the operations of a fine-tuning step: the decoder's too. What
+    of an epoch fills no batch waits for the next, so that epochs are counted in batches.
     """
     if scale == "smoke":
         return ("finetune.epochs=3",)
-    pretrain, epochs = (120, 200) if scale == "paper" else (3, 20)
+    pretrain, epochs, batch = (120, 200, 128) if scale == "paper" else (3, 20, 64)
+    steps = labels // batch
     times = math.isqrt(LABELS[2] // labels)
-    in_all = epochs * times * labels + 2 * pretrain * 50_000
-    return _epochs(in_all // labels, 0)
+    in_all = epochs * times * steps + 2 * pretrain * (50_000 // batch)
+    return _epochs(in_all // steps, 0)
 
 
 def _epochs(epochs: int, head: int) -> tuple[str, ...]:

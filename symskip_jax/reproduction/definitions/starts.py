@@ -1,5 +1,7 @@
 """The starts that the paper compares, and what scales have in common."""
 
+from collections.abc import Mapping
+
 from symskip_jax.reproduction.grid import Cell, Run, Scale
 
 NOT_CORRUPTED = "finetune.corruption_probability=0.0"
@@ -58,6 +60,8 @@ class Starts:
         prefix: of the runs' names.
         alone: settings of the pre-training alone.
         paired: settings of the fine-tuning alone.
+        rates: learning rate of a fine-tuning, by its name, where it is not the configuration's.
+        once: one pre-training, of seed 0, serves all seeds.
     """
 
     def __init__(
@@ -70,12 +74,15 @@ class Starts:
         prefix: str = "",
         alone: tuple[str, ...] = (),
         paired: tuple[str, ...] = (),
+        rates: Mapping[str, str] | None = None,
+        once: bool = False,
     ):
         self._experiment = experiment
         self._config, self._role = config, role
         self._task_config, self._task_role = task or (config, role)
         self._settings, self._prefix = settings, prefix
         self._alone, self._paired = alone, paired
+        self._rates, self._once = rates or {}, once
 
     def pretrain(self, name: str, *settings: str) -> Run:
         """Returns a pre-training."""
@@ -86,17 +93,19 @@ class Starts:
             self._role,
             self._config,
             (*self._settings, *self._alone, *settings),
+            once=self._once,
         )
 
     def finetune(self, name: str, source: Run | None, *settings: str) -> Run:
         """Returns a fine-tuning, from scratch where there is no source."""
+        rate = (f"finetune.learning_rate={self._rates[name]}",) if name in self._rates else ()
         return Run(
             self._experiment,
             f"{self._prefix}{name}",
             "finetune",
             self._task_role,
             self._task_config,
-            (*self._settings, *self._paired, *settings),
+            (*self._settings, *self._paired, *rate, *settings),
             source=source,
         )
 
