@@ -1,12 +1,14 @@
 """Every experiment at the scale of smoke: the real commands, on data made for them."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from command import single_device
+from command import COMMAND, PATIENCE, single_device
 
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.summary import measure
@@ -51,3 +53,27 @@ def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
     results = folder / "results" / name / "smoke"
     assert "not run" not in (results / "table.md").read_text()
     assert (results / "plot.png").exists() and (results / "plot.svg").exists()
+
+
+def test_a_command_that_is_stopped_stops_and_the_same_one_goes_on(tmp_path):
+    words = ["reproduce", "table2", "--scale=smoke", "--only=random_he", "--seeds=1"]
+    words += [f"--runs={tmp_path}/runs", f"--results={tmp_path}/results"]
+    log = tmp_path / "runs" / "table2" / "smoke" / "random_he" / "seed_0" / "log.txt"
+    environment = single_device(os.environ)
+    process = subprocess.Popen(
+        [*COMMAND, *words], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    until = time.monotonic() + PATIENCE
+    # The data is read: what follows compiles, and trains.
+    while not log.exists() or "test: 20 images" not in log.read_text():
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 75, errors
+    assert "random_he seed 0 was stopped; the same command goes on from there" in errors
+    assert not (tmp_path / "results").exists()
+    done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "[1/1] random_he seed 0" in done.stderr
+    assert "| from scratch, He | test accuracy (%) | – | not run |" not in done.stdout

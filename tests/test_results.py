@@ -1,10 +1,14 @@
 """The README says what the committed logs say."""
 
 import json
-import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
+
+from symskip_jax.reproduction.definitions import define
+from symskip_jax.reproduction.definitions.cifar import rates_at
+from symskip_jax.reproduction.summary import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +20,14 @@ def test_tables_of_the_readme_are_those_of_the_logs() -> None:
 
 
 def test_every_log_is_of_a_finished_run_that_measured_every_test_image() -> None:
-    sizes = {"digits": 500, "tfds:cifar10": 10_000, "folder:JPEGImages": 16}
+    sizes = {
+        ("digits", "test"): 500,
+        ("tfds:cifar10", "test"): 10_000,
+        ("tfds:cifar10", "train[90%:]"): 5_000,
+        ("voc_segmentation:voc2012", "val"): 50,
+        ("folder:JPEGImages", "test"): 16,
+        ("folder:photographs", "test"): 16,
+    }
     logs = sorted((ROOT / "results").glob("*/**/metrics.jsonl"))
     assert logs
     for path in logs:
@@ -24,7 +35,8 @@ def test_every_log_is_of_a_finished_run_that_measured_every_test_image() -> None
         records = [json.loads(line) for line in path.read_text().splitlines()]
         epochs = config[f"config.{config['verb']}.epochs"]
         assert records[-1]["split"] == "test" and records[-1]["epoch"] == epochs, path
-        assert records[-1]["count"] == sizes[config["config.data.name"]], path
+        data = config["config.data.name"], config["config.data.test_split"]
+        assert records[-1]["count"] == sizes[data], path
 
 
 def test_seeds_of_a_start_differ_in_the_seed_and_the_labels_alone() -> None:
@@ -32,15 +44,30 @@ def test_seeds_of_a_start_differ_in_the_seed_and_the_labels_alone() -> None:
     seeded = {"config.seed", "config.data.labels_seed", "labels", "init", "data"}
     compared = 0
     for start in sorted((ROOT / "results").rglob("seed_0")):
-        for stage in start.glob("*/config.json"):
-            first = json.loads(stage.read_text())
-            for other in start.parent.glob(f"seed_*/{stage.parent.name}/config.json"):
+        for first in start.rglob("config.json"):
+            fields = json.loads(first.read_text())
+            for folder in start.parent.glob("seed_*"):
+                other = folder / first.relative_to(start)
+                if not other.exists():
+                    continue
                 second = json.loads(other.read_text())
-                differing = {key for key in first if first[key] != second[key]}
+                differing = {key for key in fields if fields[key] != second[key]}
                 assert differing <= seeded, other
-                assert second["config.seed"] == int(re.sub(r"\D", "", other.parts[-3]))
+                assert second["config.seed"] == int(folder.name.removeprefix("seed_"))
                 compared += 1
     assert compared >= 3 * 7  # the stages of quickstart alone
+
+
+def test_the_tuned_rates_are_the_best_on_the_images_held_out() -> None:
+    found = measure(define("rates", "small"), ROOT / "results")
+    for name, tuned in rates_at("small").items():
+        accuracies = {
+            it.cell.run.name.removeprefix(f"{name}_"): statistics.fmean(it.values.values())
+            for it in found
+            if it.values and it.cell.run.name.rpartition("_")[0] == name
+        }
+        assert len(accuracies) >= 3, name
+        assert max(accuracies, key=lambda rate: accuracies[rate]) == tuned, name
 
 
 def test_tables_on_scaling_are_those_of_the_logs() -> None:
