@@ -53,6 +53,10 @@ def recipes(scale: Scale) -> Experiment:
         (*settings_at(scale), HE),
         paired=few_saves_at(scale),
     )
+    pretraining, finetuning = PRETRAINING, FINETUNING
+    if scale == "smoke":  # One of each kind of program: each option has tests of its own.
+        pretraining = {name: PRETRAINING[name] for name in ("paper", "noise_levels", "skip_fade")}
+        finetuning = {"ema": FINETUNING["ema"]}
     table, rates = limited_labels(scale), rates_at(scale)
     pretrain_epochs = {"paper": 120, "small": 3, "smoke": 1}[scale]
     cells: list[Cell] = []
@@ -72,7 +76,7 @@ def recipes(scale: Scale) -> Experiment:
         name: starts.pretrain(
             f"pretrain_{name}", *(it.replace("{fade}", _fade(pretrain_epochs)) for it in settings)
         )
-        for name, (_, settings) in PRETRAINING.items()
+        for name, (_, settings) in pretraining.items()
         if name != "paper"
     }
     # Smoke has twenty labels, whatever is asked for.
@@ -90,17 +94,17 @@ def recipes(scale: Scale) -> Experiment:
             "pre-trained: the paper's, fine-tuned on corrupted images too",
             table.skip_he if in_table else corrupted,
         )
-        for name, (what, settings) in PRETRAINING.items():
+        for name, (what, settings) in pretraining.items():
             own = settings if name in ("gated", "after", "no_skip") else ()
             add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
-    for name, (what, settings) in FINETUNING.items():
-        warmup = {"paper": "5.0", "small": "1.0", "smoke": "1.0"}[scale]
+    for name, (what, settings) in finetuning.items():
+        warmup = "5.0" if scale == "paper" else "1.0"
         own = tuple(it.replace("{warmup}", warmup) for it in settings)
         row = f"from scratch, He, {what}"
         add(4000, row, tuned(f"scratch_{name}", 4000, None, *own), "from scratch, He")
         run = tuned(f"paper_{name}", 4000, sources["paper"], *own)
         add(4000, f"pre-trained: the paper's, {what}", run, row)
-    for name, (what, _) in PRETRAINING.items():
+    for name, (what, _) in pretraining.items():
         run = _probe(name, sources[name], scale)
         for column, metric in (
             ("best layer, probe's accuracy (%)", "best_accuracy"),
