@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Builds the tables of docs/reproduction.md, and those beside the logs, from the logs.
+"""Builds the tables of docs/reproduction.md and README.md, and those beside the logs, from the logs.
 
     python results/reproduction.py            writes them
-    python results/reproduction.py --check    fails if docs/reproduction.md says anything else
+    python results/reproduction.py --check    fails if one of the two says anything else
 
 Needs this package installed.
 """
@@ -16,9 +16,10 @@ from symskip_jax.reproduction.command import write_tables
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.document import all_sections
 from symskip_jax.reproduction.summary import measure
+from symskip_jax.reproduction.tables import markdown
 
 RESULTS = Path(__file__).resolve().parent
-PAGE = RESULTS.parent / "docs" / "reproduction.md"
+ROOT = RESULTS.parent
 
 
 def main() -> int:
@@ -30,14 +31,20 @@ def main() -> int:
                 experiment = define(name, scale)
                 if any(it.values for it in measure(experiment, RESULTS)):
                     write_tables(experiment, RESULTS)
-    old = PAGE.read_text()
-    new = with_table(old, "experiments", all_sections(RESULTS))
-    if checking:
-        if new != old:
-            print("docs/reproduction.md differs from the logs: run python results/reproduction.py")
-        return int(new != old)
-    PAGE.write_text(new)
-    return 0
+    table2 = markdown(measure(define("table2", "small"), RESULTS))
+    differing = 0
+    for path, name, table in (
+        (ROOT / "docs" / "reproduction.md", "experiments", all_sections(RESULTS)),
+        (ROOT / "README.md", "table2_small", table2),
+    ):
+        old = path.read_text()
+        new = with_table(old, name, table)
+        if checking and new != old:
+            print(f"{path.name} differs from the logs: run python results/reproduction.py")
+            differing = 1
+        if not checking:
+            path.write_text(new)
+    return differing
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the tables of README.md from the logs in this folder.
+"""Builds the table of `make quickstart` in README.md from the logs in this folder.
 
     python results/summarize.py            writes them
     python results/summarize.py --check    fails if README.md says anything else
@@ -16,14 +16,6 @@ from typing import Any
 RESULTS = Path(__file__).resolve().parent
 README = RESULTS.parent / "README.md"
 
-# Folder of the logs, what it stands for, and the paper's accuracy in percent (table 2).
-CIFAR10_4K = [
-    ("gaussian", "from scratch, Gaussian(0, 0.01) as in the paper", "70.89 ± 0.30"),
-    ("he", "from scratch, He", "not in the paper"),
-    ("pretrained_no_skip", "pre-trained without skips", "74.07 ± 0.43"),
-    ("pretrained_skip", "pre-trained with skips", "80.22 ± 0.37"),
-    ("pretrained_skip_he", "pre-trained with skips, He initialisation", "not in the paper"),
-]
 QUICKSTART = [
     ("scratch_gaussian", "from scratch, Gaussian(0, 0.01)"),
     ("scratch_he", "from scratch, He"),
@@ -55,24 +47,6 @@ def each(values: list[float], digits: int) -> str:
     return ", ".join(f"{value:.{digits}f}" for value in values)
 
 
-def cifar10_4k_table() -> str:
-    """Returns the table of section 5.3.1 at the small scale."""
-    lines = [
-        "| start | test accuracy here (%) | each seed | PSNR rebuilt (dB) | paper, full size (%) |",
-        "| --- | --- | --- | --- | --- |",
-    ]
-    for folder, name, paper in CIFAR10_4K:
-        seeds = sorted((RESULTS / "cifar10_4k_small" / folder).glob("seed_*"))
-        tuned = [test for seed in seeds if (test := final_test(seed / "finetune"))]
-        pretrained = [test for seed in seeds if (test := final_test(seed / "pretrain"))]
-        accuracies = [100 * test["accuracy"] for test in tuned]
-        psnr = mean_std([test["psnr"] for test in pretrained], 2) if pretrained else ""
-        lines.append(
-            f"| {name} | {mean_std(accuracies, 2)} | {each(accuracies, 2)} | {psnr} | {paper} |"
-        )
-    return "\n".join(lines)
-
-
 def quickstart_table() -> str:
     """Returns the table of `make quickstart`."""
     lines = [
@@ -100,8 +74,7 @@ def with_table(text: str, name: str, table: str) -> str:
 def main() -> int:
     """Writes or checks the tables and returns the exit status."""
     old = README.read_text()
-    new = with_table(old, "cifar10_4k_small", cifar10_4k_table())
-    new = with_table(new, "quickstart", quickstart_table())
+    new = with_table(old, "quickstart", quickstart_table())
     if "--check" in sys.argv[1:]:
         if new != old:
             print("README.md differs from the logs: run python results/summarize.py")

@@ -44,7 +44,7 @@ def table1(scale: Scale) -> Experiment:
 TUNED = {
     "random_gaussian": "1e-2",
     "random_he": "1e-2",
-    "no_skip": "2e-3",
+    "no_skip": "5e-3",
     "skip": "2e-3",
     "skip_he": "5e-3",
 }
