@@ -14,7 +14,7 @@ from symskip_jax.reproduction.definitions.starts import (
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
 LABELS = (250, 1000, 4000)
-LONGER = "from scratch, He, as much computing as pre-training and fine-tuning"
+LONGER = "from scratch, He, equal budget"
 
 # What pre-training does otherwise: name -> what, settings.
 PRETRAINING = {
