@@ -17,7 +17,7 @@ from symskip_jax.analysis.files import write_atomically
 from symskip_jax.reproduction.grid import Experiment
 from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
 
-_INK, _SOFT = "#1d2327", "#8a949c"
+_INK, _SOFT = "#1d2327", "#a8b2ba"
 
 
 def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, results: Path) -> None:
@@ -46,14 +46,18 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
 def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """Seeds as points, their mean with its 95 % interval, the paper's figure as a ring."""
     columns = list(dict.fromkeys(it.cell.column for it in measured))
-    most = max(sum(it.cell.column == column for it in measured) for column in columns)
-    figure = Figure(figsize=(4.6 + 3.2 * len(columns), 1.5 + 0.34 * most), layout="constrained")
-    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    rows = list(dict.fromkeys(it.cell.row for it in measured))
+    size = (4.2 + 2.8 * len(columns), 1.6 + 0.3 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
     for ax, column in zip(axes, columns, strict=True):
-        rows = [it for it in measured if it.cell.column == column]
-        for place, it in enumerate(rows):
-            values = list(it.values.values())
-            ax.plot(values, [place] * len(values), ".", color=_SOFT, markersize=5)
+        drawn = []
+        for it in measured:
+            if it.cell.column != column:
+                continue
+            place, values = rows.index(it.cell.row), list(it.values.values())
+            drawn += values
+            ax.plot(values, [place] * len(values), ".", color=_SOFT, markersize=5, zorder=4)
             if values:
                 mean, spread = statistics.fmean(values), interval(values)
                 ax.plot([mean], [place], "o", color="#0072B2", markersize=6)
@@ -61,13 +65,19 @@ def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -
                     ax.plot(spread, [place, place], "-", color="#0072B2", linewidth=2)
             paper = paper_figure(it.cell)
             if paper is not None:
+                drawn.append(paper)
                 ax.plot([paper], [place], "o", mfc="none", color="#D55E00", markersize=7)
-        ax.set_yticks(range(len(rows)), [it.cell.row for it in rows])
-        ax.set_ylim(len(rows) - 0.5, -0.5)
+        if drawn:
+            # An interval of two seeds may be ten times as wide as all that was measured.
+            room = 0.3 * (max(drawn) - min(drawn)) or 1.0
+            ax.set_xlim(min(drawn) - room, max(drawn) + room)
+        ax.tick_params(axis="y", length=0)
         ax.set_xlabel(column)
         ax.grid(axis="x", color="#d5dade", linewidth=0.8)
         ax.set_axisbelow(True)
         ax.spines[["top", "right", "left"]].set_visible(False)
+    axes[0].set_yticks(range(len(rows)), rows)
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
     handles = [
         axes[0].plot([], [], "o-", color="#0072B2", label="mean, 95 % interval")[0],
         axes[0].plot([], [], ".", color=_SOFT, label="each seed")[0],
