@@ -1,7 +1,6 @@
 """What the commands run on: `python -m symskip_jax.reproduction.machine` prints it as JSON."""
 
 import json
-import os
 import platform
 import time
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+from symskip_jax.bench.setting import num_cores
 
 # Of the rate of large matrix products, what the steps of such networks reach: the middle of the
 # shares in docs/performance.md. It is for a first guess of how long a run takes.
@@ -23,7 +24,7 @@ def describe_machine() -> dict[str, Any]:
         "platform": device.platform,
         "device": device.device_kind if device.platform != "cpu" else _processor(),
         "devices": jax.device_count(),
-        "cpu_cores": os.cpu_count(),
+        "cpu_cores": num_cores(),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "matrix_flops_per_second": _matrix_rate(device.platform),
@@ -33,7 +34,7 @@ def describe_machine() -> dict[str, Any]:
 def machine_text(machine: dict[str, Any]) -> str:
     """Returns the hardware in a few words."""
     if machine["platform"] == "cpu":
-        return f"{machine['cpu_cores']} CPU cores"
+        return f"{machine['cpu_cores']} CPU core{'s' * (machine['cpu_cores'] > 1)}"
     return f"{machine['devices']} x {machine['device']}"
 
 
