@@ -12,6 +12,8 @@ from symskip_jax.reproduction.definitions.starts import (
     seeds_at,
     settings_at,
 )
+from symskip_jax.reproduction.definitions.stl10 import ten_folds
+from symskip_jax.reproduction.definitions.voc import imagenet_starts
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
 ACCURACY = "test accuracy (%)"
@@ -99,24 +101,35 @@ def figure2(scale: Scale) -> Experiment:
         for row, run in runs.items()
         for what, metric in (("rebuilt", "psnr"), ("corrupted", "psnr_identity"))
     )
-    sources = tuple(dict.fromkeys(cell.run for cell in cells))
-    sheet = Run(
-        "figure2",
-        "sheet",
-        "visualize",
-        "cifar10",
-        arguments=("--reconstructions",),
-        source=sources[0],
-        beside=sources[1:],
-    )
+    sources = tuple(runs.values())
+    sheets = [_sheet("sheet", "cifar10", sources)]
+    # The supplement's figures of other images: what was trained for tables 3 and 4 rebuilds them.
+    if scale != "small":
+        stl10 = ten_folds(scale).pretrain("pretrain_skip")
+        imagenet = imagenet_starts("table4", scale).pretrain("pretrain_skip")
+        on_voc = ("--config.data.name=voc:{data}", "--config.data.test_split=test")
+        sheets.append(_sheet("sheet_stl10", "stl10", (stl10,)))
+        sheets.append(_sheet("sheet_voc", "voc2007", (imagenet,), *on_voc))
     return Experiment(
         "figure2",
         scale,
         "What do networks trained for each corruption rebuild?",
-        "3.2, figure 2; supplement, figure 2",
+        "3.2, figure 2; supplement, figures 1 to 3",
         cells,
         1,
-        pictures=(sheet,),
+        pictures=tuple(sheets),
+    )
+
+
+def _sheet(name: str, role: str, sources: tuple[Run, ...], *arguments: str) -> Run:
+    return Run(
+        "figure2",
+        name,
+        "visualize",
+        role,
+        arguments=("--reconstructions", *arguments),
+        source=sources[0],
+        beside=sources[1:],
     )
 
 

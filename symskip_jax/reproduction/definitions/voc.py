@@ -49,7 +49,7 @@ def _settings(scale: Scale) -> tuple[str, ...]:
     return {"paper": (), "small": _SMALL, "smoke": _SMOKE}[scale]
 
 
-def _starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
+def imagenet_starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
     """Pre-training on ImageNet, or part of it, and VOC 2007."""
     alone = _SMOKE_SPLITS if scale == "smoke" else ()
     return Starts(experiment, config, "imagenet", _settings(scale), task=_TASK, alone=alone)
@@ -57,11 +57,11 @@ def _starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
 
 def table4(scale: Scale) -> Experiment:
     """Multi-label classification, with Context Encoder beside it."""
-    starts = _starts("table4", scale)
+    starts = imagenet_starts("table4", scale)
     cells = list(starts.cells("mAP (%)", "mean_average_precision", ("67.11", "69.38", "71.25")))
     # The paper has one figure, and does not say of which masks; regions are those for features.
     for kind, paper in (("center", ""), ("regions", "70.24")):
-        encoder = _starts("table4", scale, f"imagenet_context_encoder:{kind}")
+        encoder = imagenet_starts("table4", scale, f"imagenet_context_encoder:{kind}")
         source = encoder.pretrain(f"pretrain_context_encoder_{kind}")
         run = starts.finetune(f"context_encoder_{kind}", source)
         masks = "centre masks" if kind == "center" else "random region masks"
@@ -79,18 +79,18 @@ def table4(scale: Scale) -> Experiment:
 
 def table5(scale: Scale) -> Experiment:
     """Pre-training on animals and on vehicles: VOC 2007 by coarse class."""
-    table = _starts("table4", scale)
+    table = imagenet_starts("table4", scale)
     rows: list[tuple[str, Run, tuple[str, str, str]]] = [
         ("no pre-training", table.scratch("random_gaussian"), ("67.02", "76.87", "67.11")),
         ("no pre-training, He", table.scratch("random_he", HE), ("", "", "")),
         (
             "animals, 93,000",
-            _starts("table5", scale).finetune("animals", _on("animals", scale)),
+            imagenet_starts("table5", scale).finetune("animals", _on("animals", scale)),
             ("73.04", "79.04", "70.77"),
         ),
         (
             "vehicles, 93,000",
-            _starts("table5", scale).finetune("vehicles", _on("vehicles", scale)),
+            imagenet_starts("table5", scale).finetune("vehicles", _on("vehicles", scale)),
             ("72.17", "80.00", "70.93"),
         ),
     ]
@@ -116,14 +116,14 @@ def table5(scale: Scale) -> Experiment:
 
 def _on(subset: str, scale: Scale) -> Run:
     """Returns a pre-training on one subset of ImageNet."""
-    return _starts("table5", scale, f"imagenet:{subset}").pretrain(f"pretrain_{subset}")
+    return imagenet_starts("table5", scale, f"imagenet:{subset}").pretrain(f"pretrain_{subset}")
 
 
 def figure4(scale: Scale) -> Experiment:
     """Segmentation with the decoder kept: three initialisations, and He's."""
     task = ("voc2012_segmentation", "voc2012")
     if scale == "paper":
-        source = _starts("table4", scale).pretrain("pretrain_skip")
+        source = imagenet_starts("table4", scale).pretrain("pretrain_skip")
         starts = Starts("figure4", "imagenet", "imagenet", task=task)
     else:
         # Without ImageNet: on the photographs of VOC themselves.
