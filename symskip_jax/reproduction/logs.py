@@ -38,12 +38,14 @@ def _same_fields(run: Run, seed: int, folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     wanted = json.loads(json.dumps(flat(load_config(run.config, run.overrides(seed, "")))))
-    # Where data lies, and how often is saved and measured, changes nothing of what comes out.
-    passed_over = ("data.name", "data.data_dir", *(it for it in wanted if it.startswith("run.")))
+    # Where data lies, how often is saved and measured, and the recipes of other commands change
+    # nothing of what comes out.
+    others = {"pretrain", "finetune", "probe"} - {run.verb}
+    passed_over = ("data.name", "data.data_dir", "run.", *(f"{section}." for section in others))
     return all(
         found.get(f"config.{key}", value) == value
         for key, value in wanted.items()
-        if key not in passed_over
+        if not key.startswith(passed_over)
     )
 
 

@@ -157,16 +157,16 @@ def figure3(scale: Scale) -> Experiment:
         ),
         ("untrained, He initialisation", "untrained", None),
     )
-    smoke = (
-        ("probe.num_labels=20", "probe.epochs=1", "probe.parameters=500")
-        if scale == "smoke"
-        else ()
-    )
+    shorter: tuple[str, ...] = {
+        "paper": (),
+        "small": ("probe.epochs=3",),
+        "smoke": ("probe.num_labels=20", "probe.epochs=1", "probe.parameters=500"),
+    }[scale]
     cells = tuple(
         Cell(
             row,
             column,
-            _probe(name, run, (*settings_at(scale), *smoke), config_at("cifar10_4k", scale)),
+            _probe(name, run, (*settings_at(scale), *shorter), config_at("cifar10_4k", scale)),
             metric,
             factor,
         )
