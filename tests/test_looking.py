@@ -1,6 +1,7 @@
 """`symskip probe` and `symskip visualize` from outside, on a network of two layers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import command
@@ -158,6 +159,23 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
 def test_what_cannot_be_probed_is_refused(run, probed, symskip, more, parts):
     message = symskip("probe", f"--workdir={run}", *SETTINGS, *more)
     assert all(part in message for part in parts), message
+
+
+def test_probes_of_another_run_are_refused_however_alike(run, probed, data, symskip, tmp_path):
+    corruption = "--config.corruption.num_blocks=1"
+    other = tmp_path / "other"
+    symskip(*command.pretrain(other, f"npz:{data}", "--config.pretrain.epochs=2", corruption))
+    before = (run / "probe.json").read_bytes()
+    message = symskip("probe", f"--workdir={other}", *SETTINGS, f"--out={run / 'probe.json'}")
+    differing = message.partition("holds other probes: ")[2]
+    assert differing.startswith("weights (") and differing.count(" there, ") == 1, message
+    # Nor is a run that was trained anew to the same step in the same folder.
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    shutil.rmtree(again / "checkpoints")
+    shutil.copytree(other / "checkpoints", again / "checkpoints")
+    assert "weights (" in symskip("probe", f"--workdir={again}", *SETTINGS)
+    assert (run / "probe.json").read_bytes() == before
 
 
 @pytest.mark.parametrize(

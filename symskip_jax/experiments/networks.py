@@ -1,9 +1,12 @@
 """A run's network, frozen, with the configuration it is to be looked at by."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -41,13 +44,14 @@ class Run(NamedTuple):
         )
 
     def facts(self) -> dict[str, Any]:
-        """Returns which network it is."""
+        """Returns which network it is, down to its weights: two runs may agree in all else."""
         meta = self.restored.meta
         return {
             "verb": meta["verb"],
             "step": int(self.restored.state["step"]),
             "network": meta["spec"],
             "skip": meta.get("skip"),
+            "weights": _fingerprint(setup.variables_of(self.restored)),
         }
 
 
@@ -90,6 +94,16 @@ def untrained_network(
         "init": config.model.init,
     }
     return FrozenNetwork(model, state.variables, data.normalization(), crop), facts
+
+
+def _fingerprint(variables: Mapping[str, Any]) -> str:
+    """Returns a hash of the names, shapes and values of all variables."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(variables):
+        array = np.asarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
 
 
 def _model(config: ConfigDict, restored: Restored) -> Any:
