@@ -14,7 +14,7 @@ import optax
 from jax import Array, lax
 
 from symskip_jax.models import AutoEncoder, Classifier, Segmenter
-from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
+from symskip_jax.training.losses import Measured, Metrics, TaskLoss, classification_loss
 from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
 from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 from symskip_jax.training.state import TrainState
@@ -31,8 +31,8 @@ from symskip_jax.transforms import (
 Batch = Mapping[str, Any]
 # (keys_b, labels) -> labels, where they change with their images
 LabelTransform = Callable[[Array, Array], Array]
-# (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
-LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
+# (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, measured))
+LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Measured]]]
 
 
 def pretrain_step(
@@ -72,7 +72,7 @@ def pretrain_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         rebuilt = reconstruct_batch(
             {"params": params, "batch_stats": batch_stats},
             batch["image"],
@@ -84,7 +84,7 @@ def pretrain_step(
             loss=loss,
             skips=skips,
         )
-        return rebuilt.loss, (rebuilt.batch_stats, rebuilt.measured)
+        return rebuilt.loss, (rebuilt.batch_stats, (rebuilt.measured, len(keys_b)))
 
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
@@ -128,7 +128,7 @@ def finetune_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         logits, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             normalization.normalize(transform(keys_b, batch["image"])),
@@ -164,7 +164,7 @@ def head_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         variables = {"params": params, "batch_stats": batch_stats}
         images = normalization.normalize(transform(keys_b, batch["image"]))
         features = model.apply(variables, images, train=False, method=model.features)
@@ -194,21 +194,23 @@ def descend(
     Args:
         state: of the network.
         batch: arrays [B, ...] by name, `image` among them.
-        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it; each
-            image draws by its own key.
+        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it, with
+            how many values that is the mean of; each image draws by its own key.
         optimizer: that the state was made with; it is told the measured `loss`.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and what was measured.
+        The new state, and what was measured, over the whole batch however it is cut.
     """
     keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
-    gradients, batch_stats, measured = _gradients(
+    means, batch_stats, weight = _differentiate(
         loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
     )
     if axis_name is not None:
-        gradients, measured = lax.pmean((gradients, measured), axis_name)
+        sums, weight = lax.psum((_times(means, weight), weight), axis_name)
+        means = _divided(sums, weight)
+    gradients, measured = means
     updates, opt_state = optimizer.update(
         gradients, state.opt_state, state.params, value=measured["loss"]
     )
@@ -222,18 +224,21 @@ def descend(
     return new, measured
 
 
-def _gradients(
+def _differentiate(
     loss_fn: LossFn, params: Any, batch_stats: Any, batch: Batch, keys_b: Array, accumulate: int
-) -> tuple[Any, Any, Metrics]:
-    """Returns the mean gradients over micro-batches, the last statistics and the mean metrics."""
+) -> tuple[tuple[Any, Metrics], Any, Array | int]:
+    """Returns the batch's mean (gradients, metrics), the last statistics, and the means' weight."""
     differentiate = jax.grad(loss_fn, has_aux=True)
     if accumulate == 1:
-        gradients, (batch_stats, measured) = differentiate(params, batch_stats, batch, keys_b)
-        return gradients, batch_stats, measured
+        gradients, (batch_stats, (measured, weight)) = differentiate(
+            params, batch_stats, batch, keys_b
+        )
+        return (gradients, measured), batch_stats, weight
 
     def micro_step(batch_stats: Any, micro: tuple[Batch, Array]) -> tuple[Any, Any]:
-        gradients, (batch_stats, measured) = differentiate(params, batch_stats, *micro)
-        return batch_stats, (gradients, measured)
+        gradients, (batch_stats, (measured, weight)) = differentiate(params, batch_stats, *micro)
+        # Micro-batches may have more and fewer values that count: a mean of means would be wrong.
+        return batch_stats, (_times((gradients, measured), weight), weight)
 
     # Micro-batch m takes every image whose place leaves remainder m: so each is spread over the
     # devices like the batch, and pmap cuts the same ones.
@@ -249,6 +254,14 @@ def _gradients(
         return (batch_stats, jax.tree.map(jnp.add, total, more)), None
 
     rest = jax.tree.map(lambda x: x[1:], micros)
-    (batch_stats, total), _ = lax.scan(add, (batch_stats, total), rest)
-    gradients, measured = jax.tree.map(lambda x: x / accumulate, total)
-    return gradients, batch_stats, measured
+    (batch_stats, (sums, weight)), _ = lax.scan(add, (batch_stats, total), rest)
+    return _divided(sums, weight), batch_stats, weight
+
+
+def _times(means: Any, weight: Array | int) -> Any:
+    return jax.tree.map(lambda x: x * weight, means)
+
+
+def _divided(sums: Any, weight: Array | int) -> Any:
+    # Where nothing counts all sums are 0, and so are the means.
+    return jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)
