@@ -108,6 +108,7 @@ def test_softmax_regression_is_scikit_learns_on_the_activations(run, data, probe
         ours = probed["layers"][name]["classification"]
         assert ours["accuracy"] == expected.score(new, measured[1])
         assert (ours["features"], ours["count"], ours["l2"]) == (np.prod(shape), 16, 1e-2)
+        assert 0 < ours["gradient_norm"] < 2e-4
         assert ours["parameters"] == (np.prod(shape) + 1) * 4
 
 
