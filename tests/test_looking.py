@@ -221,6 +221,13 @@ def test_an_image_that_is_not_corrupted_keeps_its_maps(run, symskip, tmp_path):
     assert printed["between"] < 1
 
 
+def test_the_range_of_noise_is_told(run, symskip, tmp_path):
+    noise = (f"--config.corruption.{it}" for it in ("kind=gaussian", "sigma=10", "sigma_max=100"))
+    symskip("visualize", f"--workdir={run}", "--layer=encoder.0.relu", f"--out={tmp_path}", *noise)
+    found = json.loads((tmp_path / "maps_encoder.0.relu.json").read_text())
+    assert found["corruption"] == "Gaussian noise, σ = 10 to 100"
+
+
 def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
     verb = ("visualize", "--reconstructions", "--images=2", f"--out={tmp_path}")
     symskip(*verb, "--workdir", run, run)
