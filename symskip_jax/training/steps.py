@@ -204,13 +204,18 @@ def descend(
         The new state, and what was measured, over the whole batch however it is cut.
     """
     keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
-    means, batch_stats, weight = _differentiate(
-        loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
-    )
-    if axis_name is not None:
-        sums, weight = lax.psum((_times(means, weight), weight), axis_name)
-        means = _divided(sums, weight)
-    gradients, measured = means
+    if accumulate == 1 and axis_name is None:
+        gradients, (batch_stats, (measured, _)) = jax.grad(loss_fn, has_aux=True)(
+            state.params, state.batch_stats, batch, keys_b
+        )
+    else:
+        sums, batch_stats, weight = _sums(
+            loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
+        )
+        if axis_name is not None:
+            sums, weight = lax.psum((sums, weight), axis_name)
+        # Where nothing counts all sums are 0, and so are the means.
+        gradients, measured = jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)
     updates, opt_state = optimizer.update(
         gradients, state.opt_state, state.params, value=measured["loss"]
     )
@@ -224,21 +229,29 @@ def descend(
     return new, measured
 
 
-def _differentiate(
+def _sums(
     loss_fn: LossFn, params: Any, batch_stats: Any, batch: Batch, keys_b: Array, accumulate: int
 ) -> tuple[tuple[Any, Metrics], Any, Array | int]:
-    """Returns the batch's mean (gradients, metrics), the last statistics, and the means' weight."""
-    differentiate = jax.grad(loss_fn, has_aux=True)
-    if accumulate == 1:
-        gradients, (batch_stats, (measured, weight)) = differentiate(
-            params, batch_stats, batch, keys_b
-        )
-        return (gradients, measured), batch_stats, weight
+    """Returns gradients and metrics summed over all values, the last statistics, how many values.
+
+    In a micro-batch, or on a device, may be more or fewer values that count than in others, so that
+    the mean of their means would be wrong.
+    """
+
+    def summed(
+        params: Any, batch_stats: Any, batch: Batch, keys_b: Array
+    ) -> tuple[Array, tuple[Any, Measured]]:
+        loss, (batch_stats, (measured, weight)) = loss_fn(params, batch_stats, batch, keys_b)
+        # Before differentiating: through BatchNorm the gradients of a device under pmap are those
+        # of the losses of all.
+        measured = {name: value * weight for name, value in measured.items()}
+        return loss * weight, (batch_stats, (measured, weight))
 
     def micro_step(batch_stats: Any, micro: tuple[Batch, Array]) -> tuple[Any, Any]:
-        gradients, (batch_stats, (measured, weight)) = differentiate(params, batch_stats, *micro)
-        # Micro-batches may have more and fewer values that count: a mean of means would be wrong.
-        return batch_stats, (_times((gradients, measured), weight), weight)
+        gradients, (batch_stats, (measured, weight)) = jax.grad(summed, has_aux=True)(
+            params, batch_stats, *micro
+        )
+        return batch_stats, ((gradients, measured), weight)
 
     # Micro-batch m takes every image whose place leaves remainder m: so each is spread over the
     # devices like the batch, and pmap cuts the same ones.
@@ -247,6 +260,8 @@ def _differentiate(
     )
     first = jax.tree.map(lambda x: x[0], micros)
     batch_stats, total = micro_step(batch_stats, first)
+    if accumulate == 1:
+        return total[0], batch_stats, total[1]
 
     def add(carry: tuple[Any, Any], micro: tuple[Batch, Array]) -> tuple[tuple[Any, Any], None]:
         batch_stats, total = carry
@@ -255,13 +270,4 @@ def _differentiate(
 
     rest = jax.tree.map(lambda x: x[1:], micros)
     (batch_stats, (sums, weight)), _ = lax.scan(add, (batch_stats, total), rest)
-    return _divided(sums, weight), batch_stats, weight
-
-
-def _times(means: Any, weight: Array | int) -> Any:
-    return jax.tree.map(lambda x: x * weight, means)
-
-
-def _divided(sums: Any, weight: Array | int) -> Any:
-    # Where nothing counts all sums are 0, and so are the means.
-    return jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)
+    return sums, batch_stats, weight
