@@ -244,6 +244,7 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
         (("--images=0",), ["--images 0", "1 or more"]),
         (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
         (("--workdir", "a", "b"), ["2 runs", "--reconstructions"]),
+        (("--workdir", "nowhere", "--config.data.crop=(5, 5)"), ["no checkpoint in nowhere"]),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(run, symskip, more, parts):
