@@ -15,7 +15,12 @@ from symskip_jax.config import apply_overrides, config_from_flat, load_config
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
-from symskip_jax.experiments.evaluate import choose_step, require_channels, require_same_network
+from symskip_jax.experiments.evaluate import (
+    choose_step,
+    require_channels,
+    require_crop_served,
+    require_same_network,
+)
 from symskip_jax.experiments.inputs import Input
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.state import init_state
@@ -65,7 +70,8 @@ def open_run(workdir: Path, step: str, config_path: str | None, overrides: list[
         overrides: `--config.key=value`.
 
     Raises:
-        UserError: there is no such checkpoint, or the configuration describes another network.
+        UserError: there is no such checkpoint, or the configuration describes another network or
+            a crop that this one does not serve.
     """
     restored = load_variables(workdir, choose_step(workdir, step))
     own = config_from_flat(restored.meta["config"])
@@ -73,6 +79,7 @@ def open_run(workdir: Path, step: str, config_path: str | None, overrides: list[
     apply_overrides(config, overrides)
     check_config(config)
     require_same_network(config, restored, workdir)
+    require_crop_served(config, restored, workdir)
     return Run(workdir, config, restored)
 
 
