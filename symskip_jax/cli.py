@@ -41,9 +41,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
     try:
-        arguments, rest = parser().parse_known_args(argv)
+        words = sys.argv[1:] if argv is None else argv
+        # Out of argparse's sight: one with a blank in it, as of a tuple, it would take for one more
+        # value of an option before it that takes several.
+        fields = [word for word in words if word.startswith("--config.")]
+        others = [word for word in words if not word.startswith("--config.")]
+        arguments, rest = parser().parse_known_args(others)
         group = next(group for group in _GROUPS if arguments.verb in group.EXAMPLES)
-        return group.run(arguments, _overrides(arguments, rest))
+        return group.run(arguments, _overrides(arguments, [*fields, *rest]))
     except UserError as error:
         print(f"symskip: {error}", file=sys.stderr)
         return EXIT_WRONG_INPUT

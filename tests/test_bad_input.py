@@ -404,8 +404,9 @@ def test_a_fully_connected_head_serves_one_size_only(refused, tmp_path, data):
     narrow = ("--config.model.name=network_3", "--config.model.width_multiplier=0.01")
     arguments = command.finetune(tmp_path / "run", data, *ONE_EPOCH, *NO_HEAD, *narrow)
     assert cli.main([*map(str, arguments)]) == 0
-    message = refused("evaluate", "--workdir", tmp_path / "run", "--config.data.crop=(8, 8)")
-    assert_names(message, "data.crop=(8, 8)", "(7, 7)")
+    for verb in ("evaluate", "probe", "visualize"):
+        message = refused(verb, "--workdir", tmp_path / "run", "--config.data.crop=(8, 8)")
+        assert_names(message, "data.crop=(8, 8)", "(7, 7)")
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_spares_the_last_checkpoint(

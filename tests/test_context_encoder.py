@@ -122,14 +122,7 @@ def test_the_masked_loss_is_a_weighted_mean_of_each_image():
 @functools.cache
 def fresh_state(optimizer=SGD):
     """Of both networks, with the numbers of `tiny.make_state`."""
-    ours = tiny.make_state(MODEL, optimizer)
-    its = tiny.make_state(DISCRIMINATOR, optimizer, seed=1)
-    params = {**ours.params, "discriminator": its.params}
-    return ours.replace(
-        params=params,
-        batch_stats={**ours.batch_stats, "discriminator": its.batch_stats},
-        opt_state=optimizer.init(params),
-    )
+    return tiny.make_pair_state(MODEL, DISCRIMINATOR, optimizer)
 
 
 @functools.cache

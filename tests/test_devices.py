@@ -1,13 +1,20 @@
 """One device and eight simulated ones take the same steps, under jit and under pmap."""
 
 import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import pytest
 import tiny
 
+from symskip_jax.data.base import VOID
+from symskip_jax.models import Discriminator, Layer, Segmenter
+from symskip_jax.training.adversarial import context_encoder_step
+from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.dispatch import resident_advance
+from symskip_jax.training.losses import segmentation_loss
 from symskip_jax.training.mesh import (
     DATA_AXIS,
     data_mesh,
@@ -17,15 +24,76 @@ from symskip_jax.training.mesh import (
     replicated,
     split_over_devices,
 )
+from symskip_jax.training.skips import SkipSchedule
+from symskip_jax.transforms import Corruption
 
 DEVICES = 8
 BATCHES = [tiny.make_batch(16, seed=seed) for seed in range(3)]
-# Each image has a flip and a corruption of its own; the second step cuts its batch in two.
-BINDS = {
-    "pretrain": (tiny.autoencoder, functools.partial(tiny.bind_pretrain, flip=True)),
-    "finetune": (tiny.classifier, functools.partial(tiny.bind_finetune, flip=True, accumulate=2)),
-}
 OPTIMIZER = tiny.sgd(0.1)
+EMA_DECAY = 0.7
+
+
+class Kind(NamedTuple):
+    """A training: (axis_name) -> module, (module, optimiser, axis_name) -> step, module -> state.
+
+    Each image has a flip, and a corruption or skips of its own; some steps cut their batches.
+    """
+
+    model: Callable[..., Any]
+    bind: Callable[..., Any]
+    state: Callable[[Any], Any] = functools.partial(tiny.make_state, optimizer=OPTIMIZER)
+    batches: Sequence[Any] = BATCHES
+
+
+def bind_averaged(model, optimizer, axis_name=None):
+    skips = SkipSchedule(drop=0.5, fade=(0, 4))
+    step = tiny.bind_pretrain(model, optimizer, flip=True, skips=skips, axis_name=axis_name)
+    return averaging(step, EMA_DECAY)
+
+
+def bind_context_encoder(model, optimizer, axis_name=None):
+    masks = Corruption("regions", fill=tiny.NORMALIZATION.mean)
+    bound = tiny.bind_pretrain(
+        model, optimizer, masks, flip=True, axis_name=axis_name, accumulate=2
+    )
+    return functools.partial(
+        context_encoder_step,
+        discriminator=Discriminator(JUDGES, axis_name=axis_name),
+        adversarial_weight=0.25,
+        **bound.keywords,
+    )
+
+
+def with_masks(batch):
+    """The same images; from none to all pixels of one count."""
+    random = np.random.default_rng(int(batch["image"].sum()))
+    masks = random.integers(0, 2, (len(batch["image"]), 8, 8))
+    masks[np.arange(8) >= random.permutation(len(masks))[:, None]] = VOID
+    return {**batch, "label": masks}
+
+
+JUDGES = (Layer(5, 2, 3), Layer(5, 2, 5))
+KINDS = {
+    "pretrain": Kind(tiny.autoencoder, functools.partial(tiny.bind_pretrain, flip=True)),
+    "finetune": Kind(
+        tiny.classifier, functools.partial(tiny.bind_finetune, flip=True, accumulate=2)
+    ),
+    "masks": Kind(
+        functools.partial(Segmenter, tiny.SPEC, 2),
+        functools.partial(tiny.bind_finetune, task_loss=segmentation_loss, accumulate=2),
+        batches=[with_masks(batch) for batch in BATCHES],
+    ),
+    "skips and average": Kind(
+        tiny.autoencoder,
+        bind_averaged,
+        lambda model: start_average(tiny.make_state(model, OPTIMIZER), EMA_DECAY),
+    ),
+    "context encoder": Kind(
+        functools.partial(tiny.autoencoder, skip="none", bottleneck="channel_wise"),
+        bind_context_encoder,
+        lambda model: tiny.make_pair_state(model, Discriminator(JUDGES), OPTIMIZER),
+    ),
+}
 # Devices add in another order than one alone: some float32 roundings (6e-8) in the sums of one
 # step, which BatchNorm's divisions carry on, and every further step of training enlarges them.
 ONE_STEP, THREE_STEPS = 1e-5, 1e-4
@@ -33,12 +101,12 @@ ONE_STEP, THREE_STEPS = 1e-5, 1e-4
 
 def take_under_jit(kind, devices):
     """Yields (state, metrics) after each step."""
-    make_model, bind = BINDS[kind]
-    model, mesh = make_model(), data_mesh(jax.devices()[:devices])
-    step = jit_step(bind(model, OPTIMIZER), mesh)
-    state = jax.device_put(tiny.make_state(model, OPTIMIZER), replicated(mesh))
+    training, mesh = KINDS[kind], data_mesh(jax.devices()[:devices])
+    model = training.model()
+    step = jit_step(training.bind(model, OPTIMIZER), mesh)
+    state = jax.device_put(training.state(model), replicated(mesh))
     yield jax.device_get(state), None
-    for batch in BATCHES:
+    for batch in training.batches:
         state, measured = step(state, jax.device_put(batch, split_over_devices(mesh)))
         assert all(len(leaf.sharding.device_set) == devices for leaf in jax.tree.leaves(state))
         assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state))
@@ -47,13 +115,13 @@ def take_under_jit(kind, devices):
 
 def take_under_pmap(kind, devices):
     """Yields (state, metrics) after each step, which must be the same on every device."""
-    make_model, bind = BINDS[kind]
-    model, used = make_model(axis_name=DATA_AXIS), jax.devices()[:devices]
-    step = pmap_step(bind(model, OPTIMIZER, axis_name=DATA_AXIS), used)
-    alone = make_model()  # outside pmap there is no axis to take statistics over
-    state = replicate_for_pmap(tiny.make_state(alone, OPTIMIZER), used)
+    training, used = KINDS[kind], jax.devices()[:devices]
+    model = training.model(axis_name=DATA_AXIS)
+    step = pmap_step(training.bind(model, OPTIMIZER, axis_name=DATA_AXIS), used)
+    alone = training.model()  # outside pmap there is no axis to take statistics over
+    state = replicate_for_pmap(training.state(alone), used)
     yield one_of(jax.device_get(state)), None
-    for batch in BATCHES:
+    for batch in training.batches:
         parts = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
         state, measured = step(state, parts)
         yield one_of(jax.device_get(state)), one_of(jax.device_get(measured))
@@ -70,7 +138,7 @@ def on_one_device(kind):
     return list(take_under_jit(kind, 1))
 
 
-@pytest.mark.parametrize("kind", BINDS)
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("take", [take_under_jit, take_under_pmap])
 def test_eight_devices_take_the_steps_that_one_takes(kind, take):
     one, eight = on_one_device(kind), list(take(kind, DEVICES))
@@ -85,6 +153,8 @@ def test_eight_devices_take_the_steps_that_one_takes(kind, take):
     assert state.step == 3
     tiny.assert_close(state.params, one[3][0].params, rtol=THREE_STEPS)
     tiny.assert_close(state.batch_stats, one[3][0].batch_stats, rtol=THREE_STEPS)
+    averages = [averaged_variables(steps[3][0]) for steps in (eight, one)]
+    tiny.assert_close(*averages, rtol=THREE_STEPS)
     tiny.assert_close(last, one[3][1], rtol=THREE_STEPS)
 
 

@@ -1,6 +1,7 @@
 """`symskip probe` and `symskip visualize` from outside, on a network of two layers."""
 
 import json
+import shutil
 from pathlib import Path
 
 import command
@@ -107,6 +108,7 @@ def test_softmax_regression_is_scikit_learns_on_the_activations(run, data, probe
         ours = probed["layers"][name]["classification"]
         assert ours["accuracy"] == expected.score(new, measured[1])
         assert (ours["features"], ours["count"], ours["l2"]) == (np.prod(shape), 16, 1e-2)
+        assert 0 < ours["gradient_norm"] < 2e-4
         assert ours["parameters"] == (np.prod(shape) + 1) * 4
 
 
@@ -160,6 +162,23 @@ def test_what_cannot_be_probed_is_refused(run, probed, symskip, more, parts):
     assert all(part in message for part in parts), message
 
 
+def test_probes_of_another_run_are_refused_however_alike(run, probed, data, symskip, tmp_path):
+    corruption = "--config.corruption.num_blocks=1"
+    other = tmp_path / "other"
+    symskip(*command.pretrain(other, f"npz:{data}", "--config.pretrain.epochs=2", corruption))
+    before = (run / "probe.json").read_bytes()
+    message = symskip("probe", f"--workdir={other}", *SETTINGS, f"--out={run / 'probe.json'}")
+    differing = message.partition("holds other probes: ")[2]
+    assert differing.startswith("weights (") and differing.count(" there, ") == 1, message
+    # Nor is a run that was trained anew to the same step in the same folder.
+    again = tmp_path / "again"
+    shutil.copytree(run, again)
+    shutil.rmtree(again / "checkpoints")
+    shutil.copytree(other / "checkpoints", again / "checkpoints")
+    assert "weights (" in symskip("probe", f"--workdir={again}", *SETTINGS)
+    assert (run / "probe.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("scheme", "has"), [("voc", "several classes"), ("voc_segmentation", "each pixel")]
 )
@@ -202,6 +221,13 @@ def test_an_image_that_is_not_corrupted_keeps_its_maps(run, symskip, tmp_path):
     assert printed["between"] < 1
 
 
+def test_the_range_of_noise_is_told(run, symskip, tmp_path):
+    noise = (f"--config.corruption.{it}" for it in ("kind=gaussian", "sigma=10", "sigma_max=100"))
+    symskip("visualize", f"--workdir={run}", "--layer=encoder.0.relu", f"--out={tmp_path}", *noise)
+    found = json.loads((tmp_path / "maps_encoder.0.relu.json").read_text())
+    assert found["corruption"] == "Gaussian noise, σ = 10 to 100"
+
+
 def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
     verb = ("visualize", "--reconstructions", "--images=2", f"--out={tmp_path}")
     symskip(*verb, "--workdir", run, run)
@@ -218,6 +244,7 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
         (("--images=0",), ["--images 0", "1 or more"]),
         (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
         (("--workdir", "a", "b"), ["2 runs", "--reconstructions"]),
+        (("--workdir", "nowhere", "--config.data.crop=(5, 5)"), ["no checkpoint in nowhere"]),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(run, symskip, more, parts):

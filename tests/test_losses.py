@@ -17,7 +17,8 @@ def test_several_classes_have_torchs_binary_cross_entropy_without_the_difficult_
     logits = random.normal(0, 3, (6, 5)).astype(np.float32)
     labels = random.integers(-1, 2, logits.shape).astype(np.int8)
     counted = labels >= 0
-    (loss, measured), gradient = jax.value_and_grad(multi_label_loss, has_aux=True)(logits, labels)
+    differentiate = jax.value_and_grad(multi_label_loss, has_aux=True)
+    (loss, (measured, weight)), gradient = differentiate(logits, labels)
     theirs = torch.tensor(logits, requires_grad=True)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         theirs[torch.tensor(counted)], torch.tensor(labels[counted], dtype=torch.float32)
@@ -25,6 +26,7 @@ def test_several_classes_have_torchs_binary_cross_entropy_without_the_difficult_
     expected.backward()
     assert float(loss) == measured["loss"] == pytest.approx(expected.item(), rel=1e-5)
     np.testing.assert_allclose(gradient, theirs.grad, atol=1e-6)
+    assert weight == counted.sum()
     assert not multi_label_loss(logits, np.full_like(labels, -1))[0]
 
 
@@ -32,7 +34,8 @@ def test_masks_have_torchs_cross_entropy_without_void():
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (2, 4, 5, 3)).astype(np.float32)
     masks = random.choice(np.array([0, 1, 2, 255], np.int32), (2, 4, 5))
-    (loss, measured), gradient = jax.value_and_grad(segmentation_loss, has_aux=True)(logits, masks)
+    differentiate = jax.value_and_grad(segmentation_loss, has_aux=True)
+    (loss, (measured, weight)), gradient = differentiate(logits, masks)
     theirs = torch.tensor(logits, requires_grad=True)
     expected = torch.nn.functional.cross_entropy(
         theirs.permute(0, 3, 1, 2), torch.tensor(masks, dtype=torch.int64), ignore_index=255
@@ -41,6 +44,7 @@ def test_masks_have_torchs_cross_entropy_without_void():
     assert float(loss) == measured["loss"] == pytest.approx(expected.item(), rel=1e-5)
     np.testing.assert_allclose(gradient, theirs.grad, atol=1e-6)
     counted = masks != 255
+    assert weight == counted.sum()
     right = (logits.argmax(-1) == masks)[counted]
     assert float(measured["pixel_accuracy"]) == pytest.approx(right.mean())
 
@@ -50,7 +54,8 @@ def test_label_smoothing_is_torchs(smoothing):
     random = np.random.default_rng(0)
     logits = random.normal(0, 3, (32, 7)).astype(np.float32)
     labels = random.integers(0, 7, 32).astype(np.int32)
-    loss, measured = classification_loss(logits, labels, smoothing)
+    loss, (measured, weight) = classification_loss(logits, labels, smoothing)
+    assert weight == len(labels)
     expected = torch.nn.functional.cross_entropy(
         torch.tensor(logits), torch.tensor(labels).long(), label_smoothing=smoothing
     )

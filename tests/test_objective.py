@@ -1,9 +1,11 @@
 """What a configuration may say about pre-training, and runs of what goes beyond the paper."""
 
 import json
+import shutil
 
 import command
 import pytest
+import tiny
 from data_helpers import user_error
 
 from symskip_jax import cli
@@ -137,8 +139,25 @@ def test_a_context_encoder_is_trained_and_fine_tuned(data, tmp_path, capfd):
 
     capfd.readouterr()
     crop = "--config.data.crop=(5, 5)"
-    assert cli.main(["evaluate", f"--workdir={pretrained}", crop]) == cli.EXIT_WRONG_INPUT
-    assert "data.crop=(5, 5)" in capfd.readouterr().err
+    for verb in ("evaluate", "probe", "visualize"):
+        assert cli.main([verb, f"--workdir={pretrained}", crop]) == cli.EXIT_WRONG_INPUT
+        assert "data.crop=(5, 5)" in capfd.readouterr().err
+    # It is the layer between the halves that has a size, and the classifier has none.
+    succeed("evaluate", f"--workdir={finetuned}", crop)
+
+
+def test_a_context_encoder_goes_on_bit_by_bit(data, tmp_path, capfd):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    succeed(*command.pretrain(whole, data, *SHORT, *CONTEXT))
+    # As if it had been stopped before its last save.
+    shutil.copytree(whole, stopped)
+    shutil.rmtree(stopped / "checkpoints" / "12")
+    capfd.readouterr()
+    succeed(*command.pretrain(stopped, data, *SHORT, *CONTEXT))
+    assert "resumed after step 9 of 12" in capfd.readouterr().err
+    ours, theirs = (load_variables(workdir).state for workdir in (stopped, whole))
+    assert ours["step"] == 12 and "discriminator" in ours["params"]
+    tiny.assert_same(ours, theirs)
 
 
 def test_a_run_with_fading_skips_is_measured_again_with_the_strength_reached(data, tmp_path, capfd):

@@ -7,6 +7,7 @@ import optax
 import pytest
 import tiny
 import torch
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
@@ -21,9 +22,9 @@ from symskip_jax.models.deconvolutions import DeconvolutionStack, sizes_between,
 COUNT, CLASSES = 60, 3
 
 
-def features(width: int) -> tuple[np.ndarray, np.ndarray]:
+def features(width: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Of about unit length; three of them tell the classes apart, the others do not."""
-    random = np.random.default_rng(width)
+    random = np.random.default_rng(width if seed is None else seed)
     labels = np.arange(COUNT) % CLASSES
     found = random.normal(size=(COUNT, width)).astype(np.float32)
     found[:, :CLASSES] += 3 * np.eye(CLASSES, dtype=np.float32)[labels]
@@ -42,10 +43,21 @@ def test_the_regression_is_scikit_learns_with_fewer_and_more_features_than_image
     theirs = scikit_learns(found, labels, 1e-2)
     assert ours.weights_dk.shape == (width, CLASSES)
     # Images that were not fitted, so that the weights count and not the fit alone.
-    new, _ = features(width)
-    new = new[::-1] + np.float32(0.05)
+    new, _ = features(width, seed=1000 + width)
     expected = theirs.predict_proba(new.astype(np.float64))
     np.testing.assert_allclose(jax.nn.softmax(ours.logits(jnp.asarray(new))), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize(("length", "is_minimum"), [(1, True), (1e5, False)])
+def test_how_far_from_the_minimum_a_fit_was_left_is_told(length, is_minimum):
+    found, labels = features(20)
+    found *= np.float32(length)  # of 1e5, roundings alone are more than the gradient may be
+    ours = fit_softmax(jnp.asarray(found), labels, CLASSES, (1e-2,), seed=0)
+    x, weights = found.astype(np.float64), np.asarray(ours.weights_dk, np.float64)
+    wrong = softmax(x @ weights + np.asarray(ours.bias_k), axis=1) - np.eye(CLASSES)[labels]
+    gradient = np.concatenate([x.T @ wrong / COUNT + 1e-2 * weights, wrong.mean(0)[None]])
+    assert (ours.gradient_norm <= 1e-4) == is_minimum
+    assert ours.gradient_norm == pytest.approx(np.linalg.norm(gradient), rel=0.2, abs=1e-6)
 
 
 def test_the_penalty_is_the_one_that_does_best_on_images_held_out():

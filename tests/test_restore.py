@@ -22,6 +22,8 @@ PRETRAIN = (
     "--config.pretrain.epochs=8",
     "--config.pretrain.milestones=()",
     "--config.run.eval_every=8",
+    "--config.corruption.sigma=20.0",
+    "--config.corruption.sigma_max=40.0",
 )
 
 
@@ -70,7 +72,8 @@ def test_figures_are_scikit_images_and_beside_those_of_the_noise(
     assert restore(images, "--checkpoint", run, "--sigma", 30, "--out", tmp_path) == 0
     printed = capsys.readouterr().out.splitlines()
     report = json.loads((tmp_path / "restore.json").read_text())
-    assert report["sigma"] == report["trained_on"]["sigma"] == 30.0 and report["seamless"]
+    assert report["trained_on"] == {"kind": "gaussian", "sigma": 20.0, "sigma_max": 40.0}
+    assert report["sigma"] == 30.0 and report["seamless"]
     assert [it["image"] for it in report["images"]] == ["deeper/colour.bmp", "grey.png"]
     for record in report["images"]:
         clean, result = read(images / record["image"]), read(tmp_path / record["result"])

@@ -1,5 +1,6 @@
 """The pure steps: what they compute, what they draw from, what they leave alone."""
 
+import dataclasses
 import functools
 
 import jax
@@ -11,6 +12,9 @@ from scipy.special import softmax
 from skimage.metrics import peak_signal_noise_ratio
 from sklearn.metrics import accuracy_score, log_loss
 
+from symskip_jax.data.base import VOID
+from symskip_jax.models import Segmenter
+from symskip_jax.training.losses import multi_label_loss, segmentation_loss
 from symskip_jax.training.schedules import make_optimizer, milestone_schedule
 from symskip_jax.training.state import init_state
 from symskip_jax.transforms import image_keys
@@ -196,6 +200,39 @@ def test_accumulation_is_the_mean_over_micro_batches_one_after_the_other(make):
     tiny.assert_close(new.batch_stats, batch_stats, rtol=1e-6)
     tiny.assert_close(measured, means, rtol=1e-6)
     assert new.step == 1
+
+
+def half_labelled(shape):
+    """Integer labels, 0 and 1, or -1: other numbers of them count in other images, in one none."""
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 2, shape).reshape(shape[0], -1)
+    counted = np.arange(labels.shape[1]) < random.permutation(len(labels))[:, None]
+    return np.where(counted, labels, -1).reshape(shape)
+
+
+@pytest.mark.parametrize("kind", ["several classes", "masks"])
+def test_labels_that_do_not_count_are_left_out_of_the_mean_however_the_batch_is_cut(kind):
+    spec = dataclasses.replace(tiny.SPEC, batch_norm=False)  # each image for itself
+    labels = half_labelled((16, tiny.CLASSES) if kind == "several classes" else (16, 8, 8))
+    if kind == "masks":
+        model, loss = Segmenter(spec, 2), segmentation_loss
+        labels = np.where(labels < 0, VOID, labels)
+    else:
+        model, loss = tiny.classifier(spec), multi_label_loss
+    state, batch = tiny.make_state(model, SGD), {**BATCH, "label": labels}
+    (whole, measured), *cuts = (
+        compiled(
+            tiny.bind_finetune,
+            model,
+            corruption=tiny.NO_CORRUPTION,
+            task_loss=loss,
+            accumulate=accumulate,
+        )(state, batch)
+        for accumulate in (1, 2, 16)
+    )
+    for cut, measured_too in cuts:
+        tiny.assert_close(measured_too, measured, rtol=1e-5)
+        tiny.assert_close(tiny.gradients_of(cut), tiny.gradients_of(whole), rtol=1e-5)
 
 
 # The new layers alone.

@@ -13,8 +13,9 @@ from devkit import CAT, DOG, write_devkit
 
 from symskip_jax import cli
 from symskip_jax.config import ConfigDict, load_config
-from symskip_jax.experiments.finetune import finetune, with_pretrained
+from symskip_jax.experiments.finetune import finetune, load_pretrained, with_pretrained
 from symskip_jax.experiments.inputs import load_split
+from symskip_jax.experiments.tasks import make_task
 from symskip_jax.models import Segmenter
 from symskip_jax.training.checkpoints import Restored
 from symskip_jax.training.logs import read_metrics
@@ -161,6 +162,18 @@ def test_a_decoder_is_taken_only_from_where_it_fits(devkit, pretrained, tmp_path
     data = f"voc_segmentation:{devkit}"
     other = tiny_config(data, parts, "--config.model.skip=none")
     assert "model.skip" in user_error(lambda: finetune(other, tmp_path / "run", pretrained))
+
+
+def test_a_decoder_is_not_taken_from_where_skips_have_faded(devkit, tmp_path):
+    data, faded = f"voc_segmentation:{devkit}", tmp_path / "faded"
+    run("pretrain", faded, data, "--config.pretrain.skip_fade=(0.5, 2.5)")
+    both = tiny_config(data, "--config.finetune.init_parts=encoder_decoder")
+    message = user_error(lambda: finetune(both, tmp_path / "run", faded))
+    assert "pretrain.skip_fade" in message and "0.75" in message and "init_parts=encoder" in message
+    assert not (tmp_path / "run").exists()
+    encoder = tiny_config(data)
+    task = make_task(encoder, load_split(encoder, "train"))
+    assert load_pretrained(faded, encoder, task, 3).meta["verb"] == "pretrain"
 
 
 def test_masks_are_cut_as_their_images_are(devkit):

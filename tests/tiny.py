@@ -62,6 +62,17 @@ def make_state(model, optimizer, seed=0, size=8, channels=3):
     return new_state(variables["params"], variables.get("batch_stats", {}), optimizer, key)
 
 
+def make_pair_state(model, discriminator, optimizer):
+    """The same of an auto-encoder and its discriminator, for `init_context_encoder`."""
+    ours, its = make_state(model, optimizer), make_state(discriminator, optimizer, seed=1)
+    params = {**ours.params, "discriminator": its.params}
+    return ours.replace(
+        params=params,
+        batch_stats={**ours.batch_stats, "discriminator": its.batch_stats},
+        opt_state=optimizer.init(params),
+    )
+
+
 def bind_pretrain(model, optimizer, corruption=NOISE, crop=(8, 8), flip=False, **kwargs):
     return functools.partial(
         pretrain_step,

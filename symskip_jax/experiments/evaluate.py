@@ -16,7 +16,6 @@ from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
 from symskip_jax.experiments.tasks import make_task
-from symskip_jax.models import Classifier
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.logs import read_metrics
 from symskip_jax.training.skips import SkipSchedule
@@ -50,6 +49,7 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
     check_config(config)
     make_workdir(workdir)
     require_same_network(config, restored, workdir)
+    require_crop_served(config, restored, workdir)
     measure = measure_autoencoder if is_autoencoder else measure_task
     figures = {"step": int(restored.state["step"]), **measure(config, restored, workdir)}
     figures |= {"data": config.data.name, "split": config.data.test_split}
@@ -72,6 +72,28 @@ def require_same_network(config: ConfigDict, restored: Restored, workdir: Path) 
         raise UserError(
             f"config.model describes another network than the one in --workdir {workdir}; "
             "leave --config and --config.model away to take the run's own"
+        )
+
+
+def require_crop_served(config: ConfigDict, restored: Restored, workdir: Path) -> None:
+    """Checks that a network can be shown the crop of a configuration that describes it.
+
+    Raises:
+        UserError: layers of it have their shape from the crop that it was trained on, another.
+    """
+    crop, own_crop = tuple(config.data.crop), tuple(restored.meta["config"]["data.crop"])
+    if crop == own_crop:
+        return
+    params = restored.state["params"]
+    bound = None
+    if "decoder" in params and "channel_wise" in params:
+        bound = "bottleneck serves"
+    elif "head" in params and setup.make_spec(config).head == "fully_connected":
+        bound = "fully connected layers serve"
+    if bound is not None:
+        raise UserError(
+            f"config key data.crop={crop} does not suit the network in {workdir}: its {bound} "
+            f"only the crop that it was trained on, {own_crop}"
         )
 
 
@@ -106,12 +128,6 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
     normalization = Normalization.from_facts(restored.meta["normalization"])
     corruption = setup.make_corruption(config, normalization)
     crop = tuple(config.data.crop)
-    own_crop = tuple(restored.meta["config"]["data.crop"])
-    if config.model.bottleneck != "none" and crop != own_crop:
-        raise UserError(
-            f"config key data.crop={crop} does not suit the network in {workdir}: its bottleneck "
-            f"serves only the crop that it was trained on, {own_crop}"
-        )
     model = setup.make_autoencoder(config, restored.meta["channels"])
     strength = skip_strength(restored)
     variables = setup.variables_of(restored)
@@ -152,14 +168,6 @@ def measure_task(config: ConfigDict, restored: Restored, workdir: Path) -> dict[
         raise UserError(
             f"{test.name} has other classes than the network in {workdir}: {theirs[:3]}... "
             f"against {restored.meta['class_names'][:3]}..."
-        )
-    crop = tuple(config.data.crop)
-    own_crop = tuple(restored.meta["config"]["data.crop"])
-    has_head = isinstance(task.model, Classifier)
-    if has_head and task.model.spec.head == "fully_connected" and crop != own_crop:
-        raise UserError(
-            f"config key data.crop={crop} does not suit the network in {workdir}: its fully "
-            f"connected layers serve only the crop that it was trained on, {own_crop}"
         )
     normalization = Normalization.from_facts(restored.meta["normalization"])
     return task.evaluator(normalization, test)(setup.variables_of(restored))

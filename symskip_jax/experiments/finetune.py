@@ -16,6 +16,7 @@ from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.experiments.tasks import Task, make_task, require_labels
@@ -149,7 +150,8 @@ def load_pretrained(init: Path, config: ConfigDict, task: Task, channels: int) -
     """Reads a pre-trained network.
 
     Raises:
-        UserError: there is none, it is another network's, or it lacks what is to be taken of it.
+        UserError: there is none, it is another network's, it lacks what is to be taken of it, or
+            its decoder has learnt to do without the skips that it would get back.
     """
     restored = load_variables(init)
     theirs = restored.meta["spec"], restored.meta["channels"]
@@ -173,6 +175,13 @@ def load_pretrained(init: Path, config: ConfigDict, task: Task, channels: int) -
                 f"--init {init} was trained with model.{name}={trained[name]!r}, and its decoder "
                 f"is to go on with {value!r}; give the same to both commands"
             )
+    strength = skip_strength(restored)
+    if strength is not None and strength != 1:
+        raise UserError(
+            f"--init {init} was trained with pretrain.skip_fade, and its skips have faded to "
+            f"{float(strength):.2g}: its decoder does not know them whole, as it would get them; "
+            "pre-train with pretrain.skip_fade=(), or set --config.finetune.init_parts=encoder"
+        )
     return restored
 
 

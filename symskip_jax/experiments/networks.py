@@ -1,9 +1,12 @@
 """A run's network, frozen, with the configuration it is to be looked at by."""
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import optax
 from ml_collections import ConfigDict
 
@@ -12,7 +15,12 @@ from symskip_jax.config import apply_overrides, config_from_flat, load_config
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
-from symskip_jax.experiments.evaluate import choose_step, require_channels, require_same_network
+from symskip_jax.experiments.evaluate import (
+    choose_step,
+    require_channels,
+    require_crop_served,
+    require_same_network,
+)
 from symskip_jax.experiments.inputs import Input
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.state import init_state
@@ -41,13 +49,14 @@ class Run(NamedTuple):
         )
 
     def facts(self) -> dict[str, Any]:
-        """Returns which network it is."""
+        """Returns which network it is, down to its weights: two runs may agree in all else."""
         meta = self.restored.meta
         return {
             "verb": meta["verb"],
             "step": int(self.restored.state["step"]),
             "network": meta["spec"],
             "skip": meta.get("skip"),
+            "weights": _fingerprint(setup.variables_of(self.restored)),
         }
 
 
@@ -61,7 +70,8 @@ def open_run(workdir: Path, step: str, config_path: str | None, overrides: list[
         overrides: `--config.key=value`.
 
     Raises:
-        UserError: there is no such checkpoint, or the configuration describes another network.
+        UserError: there is no such checkpoint, or the configuration describes another network or
+            a crop that this one does not serve.
     """
     restored = load_variables(workdir, choose_step(workdir, step))
     own = config_from_flat(restored.meta["config"])
@@ -69,6 +79,7 @@ def open_run(workdir: Path, step: str, config_path: str | None, overrides: list[
     apply_overrides(config, overrides)
     check_config(config)
     require_same_network(config, restored, workdir)
+    require_crop_served(config, restored, workdir)
     return Run(workdir, config, restored)
 
 
@@ -90,6 +101,16 @@ def untrained_network(
         "init": config.model.init,
     }
     return FrozenNetwork(model, state.variables, data.normalization(), crop), facts
+
+
+def _fingerprint(variables: Mapping[str, Any]) -> str:
+    """Returns a hash of the names, shapes and values of all variables."""
+    found = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(variables):
+        array = np.asarray(leaf)
+        found.update(f"{jax.tree_util.keystr(path)} {array.dtype} {array.shape}".encode())
+        found.update(array.tobytes())
+    return found.hexdigest()[:16]
 
 
 def _model(config: ConfigDict, restored: Restored) -> Any:

@@ -100,11 +100,12 @@ def restore(
     mean = {it: float(np.mean([record[it] for record in records])) for it in columns}
     if mean:
         table.write(f"mean of {len(records)}", "", mean, "")
+    corruption = config_from_flat(restored.meta["config"]).corruption
     facts = {
         "workdir": str(workdir),
         "step": int(restored.state["step"]),
         "network": restored.meta["spec"]["name"],
-        "trained_on": {it: restored.meta["config"][f"corruption.{it}"] for it in ("kind", "sigma")},
+        "trained_on": {it: corruption[it] for it in ("kind", "sigma", "sigma_max")},
         "sigma": sigma,
         "tile": tile,
         "overlap": shared,

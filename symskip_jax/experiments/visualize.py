@@ -175,7 +175,10 @@ def visualize_reconstructions(
 def describe_corruption(corruption: Corruption) -> str:
     """Returns a corruption in two short lines."""
     if corruption.kind == "gaussian":
-        return f"Gaussian noise\nσ = {corruption.sigma:g}"
+        levels = f"{corruption.sigma:g}"
+        if corruption.sigma_max > 0:
+            levels += f" to {corruption.sigma_max:g}"
+        return f"Gaussian noise\nσ = {levels}"
     if corruption.kind == "blocks":
         count, (height, width) = corruption.num_blocks, corruption.block_size
         return f"{count} block{'s' if count != 1 else ''} of\n{height}x{width} pixels"

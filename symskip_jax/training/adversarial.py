@@ -8,7 +8,7 @@ import optax
 from jax import Array, lax
 
 from symskip_jax.models import AutoEncoder, Discriminator
-from symskip_jax.training.losses import Metrics
+from symskip_jax.training.losses import Measured, Metrics
 from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
 from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 from symskip_jax.training.state import TrainState, new_state
@@ -64,7 +64,7 @@ def context_encoder_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         rebuilt = reconstruct_batch(
             {"params": _without(params), "batch_stats": _without(batch_stats)},
             batch["image"],
@@ -101,7 +101,7 @@ def context_encoder_step(
             "adversarial_loss": fooled,
             "discriminator_loss": told,
         }
-        return joint + told, (_with(rebuilt.batch_stats, updated), measured)
+        return joint + told, (_with(rebuilt.batch_stats, updated), (measured, len(keys_b)))
 
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 

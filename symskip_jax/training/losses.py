@@ -12,13 +12,16 @@ from symskip_jax import metrics
 from symskip_jax.data.base import VOID
 
 Metrics = dict[str, Array]
-# (outputs, labels) -> (loss [], metrics by name, each [])
-TaskLoss = Callable[[Any, Any], tuple[Array, Metrics]]
+# Means over a batch by name, each [], and over how many values they are: what they weigh beside
+# those of another part of the same batch.
+Measured = tuple[Metrics, Array | int]
+# (outputs, labels) -> (loss [], measured), the loss a mean like the others
+TaskLoss = Callable[[Any, Any], tuple[Array, Measured]]
 
 
 def classification_loss(
     logits: Array, labels: Array, label_smoothing: float = 0.0
-) -> tuple[Array, Metrics]:
+) -> tuple[Array, Measured]:
     """One class an image.
 
     Args:
@@ -27,7 +30,8 @@ def classification_loss(
         label_smoothing: share of the target that all classes have alike; the label has the rest.
 
     Returns:
-        The mean cross-entropy (nats) with the targets; it as `loss`, and `accuracy` (0 to 1).
+        The mean cross-entropy (nats) with the targets; it as `loss`, and `accuracy` (0 to 1), over
+        B images.
     """
     if label_smoothing == 0:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -35,7 +39,8 @@ def classification_loss(
         targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
         losses = optax.softmax_cross_entropy(logits, targets)
     loss = losses.mean()
-    return loss, {"loss": loss, "accuracy": metrics.accuracy(logits, labels).mean()}
+    measured = {"loss": loss, "accuracy": metrics.accuracy(logits, labels).mean()}
+    return loss, (measured, len(labels))
 
 
 def multi_label_losses(logits_bk: Array, labels_bk: Array) -> tuple[Array, Array]:
@@ -49,15 +54,16 @@ def multi_label_losses(logits_bk: Array, labels_bk: Array) -> tuple[Array, Array
     return losses, labels_bk >= 0
 
 
-def multi_label_loss(logits_bk: Array, labels_bk: Array) -> tuple[Array, Metrics]:
+def multi_label_loss(logits_bk: Array, labels_bk: Array) -> tuple[Array, Measured]:
     """Several classes an image; arguments are those of `multi_label_losses`.
 
     Returns:
         The mean binary cross-entropy (nats) of all classes that count, over the batch; it as
-        `loss`.
+        `loss`, and how many count.
     """
-    loss = _mean_of_counted(*multi_label_losses(logits_bk, labels_bk))
-    return loss, {"loss": loss}
+    losses, counted = multi_label_losses(logits_bk, labels_bk)
+    loss = _mean_of_counted(losses, counted)
+    return loss, ({"loss": loss}, jnp.sum(counted))
 
 
 def mask_losses(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Array]:
@@ -72,17 +78,18 @@ def mask_losses(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Array]:
     return optax.softmax_cross_entropy_with_integer_labels(logits_bhwk, classes), counted
 
 
-def segmentation_loss(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Metrics]:
+def segmentation_loss(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Measured]:
     """A class for each pixel; arguments are those of `mask_losses`.
 
     Returns:
         The mean cross-entropy (nats) of the pixels that count, over the batch; it as `loss`, and
-        `pixel_accuracy` (0 to 1).
+        `pixel_accuracy` (0 to 1); and how many count.
     """
     losses, counted = mask_losses(logits_bhwk, masks_bhw)
     loss = _mean_of_counted(losses, counted)
     right = metrics.accuracy(logits_bhwk, masks_bhw)
-    return loss, {"loss": loss, "pixel_accuracy": _mean_of_counted(right, counted)}
+    measured = {"loss": loss, "pixel_accuracy": _mean_of_counted(right, counted)}
+    return loss, (measured, jnp.sum(counted))
 
 
 def _mean_of_counted(values: Array, counted: Array) -> Array:

@@ -14,7 +14,7 @@ import optax
 from jax import Array, lax
 
 from symskip_jax.models import AutoEncoder, Classifier, Segmenter
-from symskip_jax.training.losses import Metrics, TaskLoss, classification_loss
+from symskip_jax.training.losses import Measured, Metrics, TaskLoss, classification_loss
 from symskip_jax.training.reconstruction import ReconstructionLoss, reconstruct_batch
 from symskip_jax.training.skips import ALL_SKIPS, SkipSchedule
 from symskip_jax.training.state import TrainState
@@ -31,8 +31,8 @@ from symskip_jax.transforms import (
 Batch = Mapping[str, Any]
 # (keys_b, labels) -> labels, where they change with their images
 LabelTransform = Callable[[Array, Array], Array]
-# (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, metrics))
-LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Metrics]]]
+# (params, batch_stats, batch, keys_b) -> (loss, (new batch_stats, measured))
+LossFn = Callable[[Any, Any, Batch, Array], tuple[Array, tuple[Any, Measured]]]
 
 
 def pretrain_step(
@@ -72,7 +72,7 @@ def pretrain_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         rebuilt = reconstruct_batch(
             {"params": params, "batch_stats": batch_stats},
             batch["image"],
@@ -84,7 +84,7 @@ def pretrain_step(
             loss=loss,
             skips=skips,
         )
-        return rebuilt.loss, (rebuilt.batch_stats, rebuilt.measured)
+        return rebuilt.loss, (rebuilt.batch_stats, (rebuilt.measured, len(keys_b)))
 
     return descend(state, batch, loss_fn, optimizer, accumulate, axis_name)
 
@@ -128,7 +128,7 @@ def finetune_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         logits, updated = model.apply(
             {"params": params, "batch_stats": batch_stats},
             normalization.normalize(transform(keys_b, batch["image"])),
@@ -164,7 +164,7 @@ def head_step(
 
     def loss_fn(
         params: Any, batch_stats: Any, batch: Batch, keys_b: Array
-    ) -> tuple[Array, tuple[Any, Metrics]]:
+    ) -> tuple[Array, tuple[Any, Measured]]:
         variables = {"params": params, "batch_stats": batch_stats}
         images = normalization.normalize(transform(keys_b, batch["image"]))
         features = model.apply(variables, images, train=False, method=model.features)
@@ -194,21 +194,28 @@ def descend(
     Args:
         state: of the network.
         batch: arrays [B, ...] by name, `image` among them.
-        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it; each
-            image draws by its own key.
+        loss_fn: gives the loss, the new statistics and what is measured, `loss` among it, with
+            how many values that is the mean of; each image draws by its own key.
         optimizer: that the state was made with; it is told the measured `loss`.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 
     Returns:
-        The new state, and what was measured.
+        The new state, and what was measured, over the whole batch however it is cut.
     """
     keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
-    gradients, batch_stats, measured = _gradients(
-        loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
-    )
-    if axis_name is not None:
-        gradients, measured = lax.pmean((gradients, measured), axis_name)
+    if accumulate == 1 and axis_name is None:
+        gradients, (batch_stats, (measured, _)) = jax.grad(loss_fn, has_aux=True)(
+            state.params, state.batch_stats, batch, keys_b
+        )
+    else:
+        sums, batch_stats, weight = _sums(
+            loss_fn, state.params, state.batch_stats, batch, keys_b, accumulate
+        )
+        if axis_name is not None:
+            sums, weight = lax.psum((sums, weight), axis_name)
+        # Where nothing counts all sums are 0, and so are the means.
+        gradients, measured = jax.tree.map(lambda x: x / jnp.maximum(weight, 1), sums)
     updates, opt_state = optimizer.update(
         gradients, state.opt_state, state.params, value=measured["loss"]
     )
@@ -222,18 +229,29 @@ def descend(
     return new, measured
 
 
-def _gradients(
+def _sums(
     loss_fn: LossFn, params: Any, batch_stats: Any, batch: Batch, keys_b: Array, accumulate: int
-) -> tuple[Any, Any, Metrics]:
-    """Returns the mean gradients over micro-batches, the last statistics and the mean metrics."""
-    differentiate = jax.grad(loss_fn, has_aux=True)
-    if accumulate == 1:
-        gradients, (batch_stats, measured) = differentiate(params, batch_stats, batch, keys_b)
-        return gradients, batch_stats, measured
+) -> tuple[tuple[Any, Metrics], Any, Array | int]:
+    """Returns gradients and metrics summed over all values, the last statistics, how many values.
+
+    In a micro-batch, or on a device, may be more or fewer values that count than in others, so that
+    the mean of their means would be wrong.
+    """
+
+    def summed(
+        params: Any, batch_stats: Any, batch: Batch, keys_b: Array
+    ) -> tuple[Array, tuple[Any, Measured]]:
+        loss, (batch_stats, (measured, weight)) = loss_fn(params, batch_stats, batch, keys_b)
+        # Before differentiating: through BatchNorm the gradients of a device under pmap are those
+        # of the losses of all.
+        measured = {name: value * weight for name, value in measured.items()}
+        return loss * weight, (batch_stats, (measured, weight))
 
     def micro_step(batch_stats: Any, micro: tuple[Batch, Array]) -> tuple[Any, Any]:
-        gradients, (batch_stats, measured) = differentiate(params, batch_stats, *micro)
-        return batch_stats, (gradients, measured)
+        gradients, (batch_stats, (measured, weight)) = jax.grad(summed, has_aux=True)(
+            params, batch_stats, *micro
+        )
+        return batch_stats, ((gradients, measured), weight)
 
     # Micro-batch m takes every image whose place leaves remainder m: so each is spread over the
     # devices like the batch, and pmap cuts the same ones.
@@ -242,6 +260,8 @@ def _gradients(
     )
     first = jax.tree.map(lambda x: x[0], micros)
     batch_stats, total = micro_step(batch_stats, first)
+    if accumulate == 1:
+        return total[0], batch_stats, total[1]
 
     def add(carry: tuple[Any, Any], micro: tuple[Batch, Array]) -> tuple[tuple[Any, Any], None]:
         batch_stats, total = carry
@@ -249,6 +269,5 @@ def _gradients(
         return (batch_stats, jax.tree.map(jnp.add, total, more)), None
 
     rest = jax.tree.map(lambda x: x[1:], micros)
-    (batch_stats, total), _ = lax.scan(add, (batch_stats, total), rest)
-    gradients, measured = jax.tree.map(lambda x: x / accumulate, total)
-    return gradients, batch_stats, measured
+    (batch_stats, (sums, weight)), _ = lax.scan(add, (batch_stats, total), rest)
+    return sums, batch_stats, weight
