@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Builds the tables of docs/reproduction.md and README.md, and those beside the logs, from the logs.
+"""Builds the tables of docs/reproduction.md, of README.md and beside the logs, from the logs.
 
     python results/reproduction.py            writes them
     python results/reproduction.py --check    fails if one of the two says anything else
