@@ -48,7 +48,7 @@ def get_config(arg: str = "") -> ConfigDict:
         config.corruption.block_size = (8, 8)
         for training in (config.pretrain, config.finetune):
             training.batch_size = 10
-            training.learning_rate = 2e-3
             training.epochs, training.milestones = 100, (50, 75)
+        config.pretrain.learning_rate, config.finetune.learning_rate = 2e-3, 1e-2
         config.run.eval_every = 25.0
     return config
