@@ -27,7 +27,7 @@ def is_done(run: Run, root: Path, scale: Scale, seed: int) -> bool:
     note = read_note(folder)
     if not note.get("done"):
         return False
-    if run.config:
+    if run.verb in ("pretrain", "finetune"):
         return _same_fields(run, run.seed(seed), folder)
     return all(it in note["command"] for it in run.overrides(run.seed(seed), ""))
 
