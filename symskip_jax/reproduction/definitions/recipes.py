@@ -19,6 +19,7 @@ LONGER = "from scratch, He, equal budget"
 # What pre-training does otherwise: name -> what, settings.
 PRETRAINING = {
     "paper": ("the paper's", ()),
+    "gaussian": ("the paper's, from Gaussian(0, 0.01)", ("model.init=gaussian",)),
     "heavier": ("larger masks", ("corruption.block_size=(9, 9)",)),
     "noise_levels": (
         "Gaussian noise, 10 to 100 per image",
@@ -71,13 +72,16 @@ def recipes(scale: Scale) -> Experiment:
         own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
         return starts.finetune(f"{name}_{labels}", source, *own)
 
-    # What table 2 has already: the paper's pre-training, and none.
-    sources = {"paper": table.pretrain("pretrain_skip_he", HE)} | {
+    # What table 2 has already: the paper's pre-training, from both initialisations.
+    sources = {
+        "paper": table.pretrain("pretrain_skip_he", HE),
+        "gaussian": table.pretrain("pretrain_skip"),
+    } | {
         name: starts.pretrain(
             f"pretrain_{name}", *(it.replace("{fade}", _fade(pretrain_epochs)) for it in settings)
         )
         for name, (_, settings) in pretraining.items()
-        if name != "paper"
+        if name not in ("paper", "gaussian")
     }
     # Smoke has twenty labels, whatever is asked for.
     for labels in LABELS[2:] if scale == "smoke" else LABELS:
