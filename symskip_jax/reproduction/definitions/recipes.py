@@ -67,7 +67,8 @@ def recipes(scale: Scale) -> Experiment:
         cells.append(Cell(row, column, run, "accuracy", 100.0, baseline=baseline))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        start = "random_he" if source is None else "skip_he"
+        like = {"gaussian": "skip"}.get(name, "skip_he")
+        start = "random_he" if source is None else like
         rate = (f"finetune.learning_rate={rates[start]}",) if start in rates else ()
         own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
         return starts.finetune(f"{name}_{labels}", source, *own)
