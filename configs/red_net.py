@@ -9,10 +9,9 @@ ones), with noise of sigma 30 (`--config.corruption.sigma`; the paper reports 10
 Expected: the paper measures BSD200 and 14 images of its own, not Set12, so there is no figure of
 it here to compare with. Not run at full size: with 300 photographs RED30 takes 2e16 FLOPs.
 
-`:small` is RED10 with 16 filters and a higher rate. Measured on 160 photographs of VOC 2012, 9
+`:small` is RED10 with 16 filters and a higher rate. Measured on 160 photographs of VOC 2012, 8
 minutes of one CPU core: noise of sigma 30 on Set12, whole images, 27.59 dB restored and 18.84 dB as
-corrupted; SSIM 0.760 and 0.312 (results/restoration/small/run.sh). The runs of `symskip reproduce
-restoration` are in docs/reproduction.md.
+corrupted (docs/reproduction.md, restoration).
 """
 
 from ml_collections import ConfigDict

@@ -10,7 +10,8 @@ the text gives no numbers, but says that the first is the best. Cost: 7e16 FLOPs
 not run yet.
 
 `:small` is an eighth as wide and sees images whose shorter side is 80 pixels, for two CPU cores;
-it pre-trains on the training images themselves:
+it pre-trains on the training images themselves (measured, on 110 of them: docs/reproduction.md,
+figure4):
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
     symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \
