@@ -15,8 +15,8 @@ from summarize import with_table
 from symskip_jax.reproduction.command import write_tables
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.document import all_sections
-from symskip_jax.reproduction.summary import measure
 from symskip_jax.reproduction.grid import Scale
+from symskip_jax.reproduction.summary import measure
 from symskip_jax.reproduction.tables import files, markdown
 
 RESULTS = Path(__file__).resolve().parent

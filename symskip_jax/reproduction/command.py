@@ -25,8 +25,8 @@ from symskip_jax.reproduction.running import (
     run_jobs,
     to_do,
 )
-from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.sameness import is_done
+from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.summary import measure
 from symskip_jax.reproduction.tables import files, markdown
 

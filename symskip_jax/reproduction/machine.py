@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from symskip_jax.bench.setting import num_cores
 
-# Of the rate of large matrix products, what the operations counted of whole runs came to: the middle
+# Of the rate of large matrix products, what the operations counted of whole runs came to: middle
 # of the logs of table 2 at the scale small, on CPU cores that other work shared, start-up and saves
 # included; half of them lie within a third of it. On accelerators nothing was measured yet.
 STEP_SHARE = 0.25

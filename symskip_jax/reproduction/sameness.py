@@ -96,7 +96,7 @@ def same_words(run: Run, scale: Scale, seed: int, note: Mapping[str, Any]) -> bo
 
 
 def read_identity(folder: Path) -> dict[str, Any]:
-    """Returns the fields of a training's `config.json` by their names; empty where there is none."""
+    """Returns the fields of a training's `config.json` by name; empty where there is none."""
     try:
         found = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
