@@ -39,12 +39,11 @@ examples:
   launch/gke.sh stop
 
 exit status: 0 done; 2 a flag is wrong; else that of kubectl, where it failed. Where the run ended
-with 1 or 2 the JobSet has failed; after 75, 76, a signal or the loss of a machine it starts again.
+with 1, 2, 70 or 74 the JobSet has failed; after 75, 76, a signal or the loss of a machine it starts
+again.
 END
 }
 
-verb=start
-verb_given=
 name=symskip
 image=
 bucket=
@@ -57,46 +56,6 @@ config=imagenet
 service_account=default
 max_restarts=100
 namespace=
-arguments=()
-dry_run=
-
-parse() {
-    local variable
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --help | -h)
-                usage
-                exit ;;
-            --)
-                shift
-                arguments+=("$@")
-                return ;;
-            --config.*)
-                arguments+=("$1")
-                shift
-                continue ;;
-            --dry-run)
-                dry_run=yes
-                shift
-                continue ;;
-            start | print | follow | status | stop | delete)
-                [ ! "$verb_given" ] || die "two verbs, $verb and $1: give one"
-                verb=$1 verb_given=yes
-                shift
-                continue ;;
-            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        esac
-        case $1 in
-            --name | --image | --bucket | --workdir | --data-dir | --accelerator | --topology | \
-                --chips-per-host | --config | --service-account | --max-restarts | --namespace)
-                [ $# -ge 2 ] || die "$1 needs a value"
-                variable=${1#--}
-                printf -v "${variable//-/_}" %s "$2"
-                shift 2 ;;
-            *) die "unknown argument \"$1\"; --help lists what there is" ;;
-        esac
-    done
-}
 
 # matching FLAG VALUE PATTERN MEANING
 matching() { [[ $2 =~ ^($3)$ ]] || die "$1 $4, not \"$2\""; }
@@ -120,8 +79,7 @@ check() {
     matching --accelerator "$accelerator" 'tpu[-a-z0-9]+' "takes GKE's name of a TPU"
     matching --topology "$topology" '[1-9][0-9]*(x[1-9][0-9]*){1,2}' "takes AxB or AxBxC"
     matching --service-account "$service_account" "$label" "takes a-z, 0-9 and -"
-    require_count --chips-per-host "$chips_per_host"
-    require_count --max-restarts "$max_restarts"
+    require_counts chips-per-host max-restarts
     local chips=$((${topology//x/*}))
     if [ "$chips" -lt "$chips_per_host" ]; then chips_per_host=$chips; fi
     hosts=$((chips / chips_per_host))
@@ -151,8 +109,8 @@ fill() {
 render() {
     local text list
     text=$(<"$here/gke_jobset.yaml")
-    list=$(json pretrain --config "$config" --workdir "${workdir%/}" \
-        "--config.data.data_dir=$data_dir" ${arguments[@]+"${arguments[@]}"})
+    list=$(json pretrain --cluster tpu --config "$config" --workdir "${workdir%/}" \
+        "--config.data.data_dir=$data_dir" ${arguments[@]+"${arguments[@]}"}) || return
     fill NAME "$name"
     fill IMAGE "$image"
     fill HOSTS "$hosts"
@@ -165,42 +123,41 @@ render() {
     printf '%s\n' "$text"
 }
 
-send() {
-    set -- kubectl ${namespace:+"--namespace=$namespace"} "$@"
-    if [ "$dry_run" ]; then quoted "$@" >&3; else "$@"; fi
-}
+kube() { send kubectl ${namespace:+"--namespace=$namespace"} "$@"; }
 
 start() {
     local ended rendered
     rendered=$(render)
-    ended=$(send get jobset "$name" --ignore-not-found "--output=jsonpath={.status.terminalState}")
+    ended=$(kube get jobset "$name" --ignore-not-found \
+        "--output=jsonpath={.status.terminalState}")
+    if [ "$dry_run" ]; then
+        printf '%s\n' "$ended" "$(kube apply --filename=-)" "$rendered"
+        return
+    fi
     case $ended in
         Completed)
             say "$name has finished; delete it to run it again"
-            exit ;;
+            return ;;
         Failed)
             say "$name has failed: starting it again"
-            send delete jobset "$name" --cascade=foreground ;;
+            kube delete jobset "$name" --cascade=foreground ;;
     esac
-    if [ "$dry_run" ]; then
-        send apply --filename=-
-        printf '%s\n' "$rendered"
-    else
-        send apply --filename=- <<<"$rendered"
-    fi
+    kube apply --filename=- <<<"$rendered"
 }
 
-parse "$@"
+take_flags "start print follow status stop delete" "--name --image --bucket --workdir --data-dir \
+    --accelerator --topology --chips-per-host --config --service-account --max-restarts \
+    --namespace" "" "$@"
+verb=${verb:-start}
 check
-exec 3>&1
 pods="--selector=jobset.sigs.k8s.io/jobset-name=$name"
 case $verb in
     start) start ;;
     print) render ;;
-    follow) send logs "$pods,batch.kubernetes.io/job-completion-index=0" --follow --tail=100 ;;
+    follow) kube logs "$pods,batch.kubernetes.io/job-completion-index=0" --follow --tail=100 ;;
     status)
-        send get jobset "$name"
-        send get pods "$pods" ;;
-    stop) send patch jobset "$name" --type=merge '--patch={"spec":{"suspend":true}}' ;;
-    delete) send delete jobset "$name" --ignore-not-found --cascade=foreground ;;
+        kube get jobset "$name"
+        kube get pods "$pods" ;;
+    stop) kube patch jobset "$name" --type=merge '--patch={"spec":{"suspend":true}}' ;;
+    delete) kube delete jobset "$name" --ignore-not-found --cascade=foreground ;;
 esac

@@ -31,8 +31,8 @@ Each flag can also be set by the variable beside it; the flag wins.
   --zone ZONE          SYMSKIP_ZONE, CLOUDSDK_COMPUTE_ZONE: us-central2-b for v4, else needed
   --runtime VERSION    SYMSKIP_TPU_RUNTIME: default tpu-ubuntu2204-base, or what v5e, v5p, v6e need
   --name NAME          SYMSKIP_TPU_NAME: of the queued resource and its slice; symskip-TYPE
-  --spot, --on-demand  SYMSKIP_PROVISIONING=spot|on-demand: default spot, which can be preempted and
-                       is then created again
+  --provisioning P     SYMSKIP_PROVISIONING: spot (default), which can be preempted and is then
+                       created again, or on-demand
   --config CONFIG      SYMSKIP_CONFIG: default imagenet
   --source URL         SYMSKIP_SOURCE: a git repository to clone on the workers instead of copying
                        this checkout, of which all tracked files are copied as they are
@@ -49,21 +49,21 @@ Each flag can also be set by the variable beside it; the flag wins.
 
 examples:
   launch/tpu_imagenet.sh --project P --bucket gs://B --config.pretrain.batch_size=2048
-  launch/tpu_imagenet.sh --project P --bucket gs://B --type v5p-512 --zone us-east5-a --on-demand
+  launch/tpu_imagenet.sh --project P --bucket gs://B --type v5p-512 --zone us-east5-a --provisioning on-demand
   launch/tpu_imagenet.sh stop --project P
 
 exit status:
   0    finished; of the other verbs: done
-  1    the loss became NaN or infinite, or the run failed: its log says how
+  1    the loss became NaN or infinite
   2    a flag, the configuration or the data is wrong
+  70   the run crashed: the end of its log is printed
+  74   its last state could not be saved
   75   stopped and saved: start goes on
   76   the slice was lost too often without a new checkpoint, or deleted; so was a process
   else of gcloud, where it failed, or of the run, where a signal ended it too often
 END
 }
 
-verb=start
-verb_given=
 project=${SYMSKIP_PROJECT-${CLOUDSDK_CORE_PROJECT-}}
 bucket=${SYMSKIP_BUCKET-}
 workdir=${SYMSKIP_WORKDIR-}
@@ -81,59 +81,7 @@ poll=${SYMSKIP_POLL-30}
 grace=${SYMSKIP_GRACE-900}
 create_flags=()
 ssh_flags=()
-arguments=()
 delete_at_end=
-dry_run=
-
-parse() {
-    local variable
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --help | -h)
-                usage
-                exit ;;
-            --)
-                shift
-                arguments+=("$@")
-                return ;;
-            --config.*)
-                arguments+=("$1")
-                shift
-                continue ;;
-            --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
-        esac
-        variable=${1#--}
-        variable=${variable//-/_}
-        case $1 in
-            start | follow | status | stop | delete)
-                [ ! "$verb_given" ] || die "two verbs, $verb and $1: give one"
-                verb=$1 verb_given=yes
-                shift
-                continue ;;
-            --spot | --on-demand)
-                provisioning=${1#--}
-                shift
-                continue ;;
-            --delete-at-end | --dry-run)
-                printf -v "$variable" yes
-                shift
-                continue ;;
-        esac
-        case $1 in
-            --project | --bucket | --workdir | --data-dir | --type | --zone | --runtime | --name | \
-                --config | --source | --revision | --max-restarts | --poll | --grace | \
-                --create-flag | --ssh-flag)
-                [ $# -ge 2 ] || die "$1 needs a value" ;;
-            *) die "unknown argument \"$1\"; --help lists what there is" ;;
-        esac
-        case $1 in
-            --create-flag) create_flags+=("$2") ;;
-            --ssh-flag) ssh_flags+=("$2") ;;
-            *) printf -v "$variable" %s "$2" ;;
-        esac
-        shift 2
-    done
-}
 
 check() {
     [ "$project" ] || die "needed: the project of the TPUs, by --project or SYMSKIP_PROJECT"
@@ -151,10 +99,9 @@ check() {
     esac
     case $provisioning in
         spot | on-demand) ;;
-        *) die "SYMSKIP_PROVISIONING is spot or on-demand, not \"$provisioning\"" ;;
+        *) die "--provisioning is spot or on-demand, not \"$provisioning\"" ;;
     esac
-    require_count --max-restarts "$max_restarts"
-    require_count --grace "$grace"
+    require_counts max-restarts grace
     case $poll in "" | *[!0-9.]*) die "--poll takes seconds, not \"$poll\"" ;; esac
     [ ! "$revision" ] || [ "$source" ] || die "--revision needs --source; a checkout goes as it is"
 
@@ -178,20 +125,26 @@ require_bucket() {
     esac
 }
 
-# Sets `revision` to what says which files are to be there.
+# Sets `revision` to what says which files are to be there: of a checkout the tree of all tracked
+# files, committed or not.
 find_revision() {
-    local wanted=${revision:-HEAD} index=$scratch/index root=$here/..
-    if [ ! "$source" ]; then
-        # The tree of all tracked files, committed or not; the checkout's own index stays as it is.
-        { cp "$(git -C "$root" rev-parse --path-format=absolute --git-path index)" "$index" &&
-            GIT_INDEX_FILE=$index git -C "$root" add --update . &&
-            revision=$(GIT_INDEX_FILE=$index git -C "$root" write-tree); } 2>"$scratch/said" ||
+    local wanted=${revision:-HEAD} edited=""
+    if [ "$source" ]; then
+        if [ ! "$dry_run" ]; then
+            revision=$(git ls-remote "$source" "$wanted" </dev/null) ||
+                die "--source: cannot be read"
+            revision=${revision%%[[:space:]]*}
+        fi
+        revision=${revision:-$wanted} # the number of a commit is not listed
+    else
+        {
+            {
+                git -C "$here" diff --quiet HEAD ||
+                    edited=$(git -C "$here" -c user.name=symskip -c user.email=symskip stash create)
+            } && revision=$(git -C "$here" rev-parse "${edited:-HEAD}^{tree}")
+        } 2>"$scratch/said" ||
             die "no git checkout to copy is here ($(tail -n 1 "$scratch/said")): give --source URL"
-    elif [ ! "$dry_run" ]; then
-        revision=$(git ls-remote "$source" "$wanted" </dev/null) || die "--source: cannot be read"
-        revision=${revision%%[[:space:]]*}
     fi
-    revision=${revision:-$wanted} # the number of a commit is not listed
 }
 
 # Copies and installs; what is installed at this revision already is left as it is.
@@ -211,16 +164,16 @@ install() {
 }
 
 # Prints worker 0's log until the run has ended on every worker, or the slice has gone; sets
-# `outcome` to what decide says, or to gone.
+# `outcome` to what decide says, or to gone. With a deadline no worker is waited for longer than that.
 next_line=0
 follow() {
-    local since="" deadline=$1
+    local since=$1
     while :; do
-        outcome=gone
-        attempt "describing $name" look || continue
-        if [ "$state" != ACTIVE ] && [ ! "$dry_run" ]; then return; fi
-        attempt_there "asking the workers" ask || continue
-        attempt_there "reading the log" read_log || continue
+        if ! attempt "asking the workers" ask || ! attempt "reading the log" read_log; then
+            if [ "$state" = ACTIVE ]; then continue; fi
+            outcome=gone
+            return
+        fi
         if [ "$dry_run" ]; then exit; fi
         failures=0
         tolerated=10
@@ -228,11 +181,11 @@ follow() {
             decide
             return
         fi
-        if [ "$(having 3 running)" != "$workers" ] || [ "$deadline" ]; then
+        if [ "$since" ] || [ "$(having 3 running)" != "$workers" ]; then
             since=${since:-$SECONDS}
             if [ $((SECONDS - since)) -gt "$grace" ]; then
                 say "ending what still runs after $grace s"
-                attempt_there "ending the run" worker all kill || continue
+                attempt "ending the run" worker all kill || continue
             fi
         fi
         nap
@@ -248,30 +201,21 @@ read_log() {
     fi
 }
 
-# Sets `outcome` to the exit status that decides, which is a final one before that of a process that
-# only lost another, and `statuses` to all of them in words.
+# Sets `outcome` to the exit status that decides, and `statuses` to all of them in words.
 decide() {
     local each status count
     each=$(awk '{ print ($3 == "ended" ? $4 : "lost") }' <<<"$workers" | sort | uniq -c)
     outcome=0 statuses=
     while read -r count status; do
         statuses+="${statuses:+, }$status on $count"
-        if [ "$status" = lost ]; then status=137; fi
-        if can_go_on "$status"; then
-            if [ "$outcome" -eq 0 ]; then outcome=$status; fi
-        elif [ "$status" -ne 0 ] && { [ "$outcome" -eq 0 ] || can_go_on "$outcome"; }; then
-            outcome=$status
-        fi
+        outcome=$(deciding "$outcome" "${status/lost/137}")
     done <<<"$each"
     if can_go_on "$outcome" && [ "$(having 7 stopped)" ]; then outcome=stopped; fi
 }
 
-# After a signal, a stop, or the loss of another process.
-can_go_on() { [ "$1" -eq 75 ] || [ "$1" -eq 76 ] || { [ "$1" -gt 128 ] && [ "$1" -lt 193 ]; }; }
-
 start() {
-    local mode=first command status=0
-    set -- pretrain --config "$config" --workdir "$workdir" "--config.data.data_dir=$data_dir" \
+    local mode=first command
+    set -- pretrain --cluster tpu --config "$config" --workdir "$workdir" "--config.data.data_dir=$data_dir" \
         ${arguments[@]+"${arguments[@]}"}
     command=$(printf '%s\0' "$@" | cksum | tr ' ' :)
     progress=$(newest_checkpoint) || failed $? "listing $workdir"
@@ -279,15 +223,15 @@ start() {
     find_revision
     while :; do
         get_slice
-        attempt_there "asking the workers" ask || continue
+        attempt "asking the workers" ask || continue
         if [ "$(awk -v own="$command" '$3 == "running" && $5 != own' <<<"$workers")" ]; then
             die "a run with other arguments goes on at $name: stop it first"
         fi
         if [ "$(having 3 running)" ] && [ ! "$(having 3 ended)$(having 3 idle)" ]; then
             say "a run goes on at $name: following it"
         elif [ ! "$(having 3 running)" ] || [ ! "$(having 3 ended)" ]; then
-            attempt_there "installing" install || continue
-            attempt_there "starting the run" worker all run "$mode" "$@" || continue
+            attempt "installing" install || continue
+            attempt "starting the run" worker all run "$mode" "$@" || continue
         fi
         follow ""
         case $outcome in
@@ -319,7 +263,10 @@ require_slice() {
 
 main() {
     local newest
-    parse "$@"
+    take_flags "start follow status stop delete" "--project --bucket --workdir --data-dir --type \
+        --zone --runtime --name --provisioning --config --source --revision --max-restarts --poll \
+        --grace --create-flag --ssh-flag" "--delete-at-end" "$@"
+    verb=${verb:-start}
     check
     exec 3>&1
     scratch=$(mktemp -d)
@@ -352,7 +299,7 @@ main() {
                 exit
             fi
             worker all stop || failed $? "stopping the run"
-            follow deadline
+            follow "$SECONDS"
             say "the run has ended with status ${statuses-none: the slice has gone}" ;;
         delete)
             look || failed $? "describing $name"

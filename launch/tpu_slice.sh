@@ -12,15 +12,11 @@ progress=0  # the newest checkpoint when restarts were last counted
 
 # Runs gcloud. What it says besides its result is kept for the case that it fails. Descriptor 3 is
 # standard output.
-send() {
-    if [ "$dry_run" ]; then
-        quoted gcloud "$@" >&3
-    else
-        gcloud "$@" 2>"$scratch/said" </dev/null
-    fi
+cloud() {
+    if [ "$dry_run" ]; then send gcloud "$@" >&3; else gcloud "$@" 2>"$scratch/said" </dev/null; fi
 }
 
-tpus() { send compute tpus "$@" "--project=$project" "--zone=$zone" --quiet; }
+tpus() { cloud compute tpus "$@" "--project=$project" "--zone=$zone" --quiet; }
 
 # So that a signal need not wait for its end.
 nap() {
@@ -63,7 +59,7 @@ having() { awk -v column="$1" -v value="$2" '$column == value' <<<"$workers"; }
 
 newest_checkpoint() {
     local listed status=0
-    listed=$(send storage ls "$workdir/checkpoints/") || status=$?
+    listed=$(cloud storage ls "$workdir/checkpoints/") || status=$?
     if [ $status -ne 0 ]; then grep -q "matched no objects" "$scratch/said" || return $status; fi
     { sed -n 's:.*/\([0-9][0-9]*\)/$:\1:p' <<<"$listed" && echo 0; } | sort -n | tail -n 1
 }
@@ -111,28 +107,23 @@ get_slice() {
     done
 }
 
-# attempt WHAT COMMAND...: fails if the command failed and may be tried again, as it may for a while
-# once a run was seen, because an API or a connection can be away for minutes. Else it ends all.
+# attempt WHAT COMMAND...: fails if the command failed and may be tried again, as it may where the
+# slice has gone, and for a while once a run was seen, because an API or a connection can be away for
+# minutes. Else it ends all. 71 is a worker's own failure.
 attempt() {
-    local status=0
+    local status=0 was=$state
     "${@:2}" || status=$?
     if [ $status -eq 0 ]; then return; fi
+    if [ "$was" = ACTIVE ]; then
+        cp "$scratch/said" "$scratch/said.first"
+        if look && [ "$state" != ACTIVE ]; then return 1; fi
+        mv "$scratch/said.first" "$scratch/said"
+    fi
     failures=$((failures + 1))
-    if [ $failures -gt $tolerated ] || [ $status -eq 70 ]; then failed $status "$1"; fi
+    if [ $failures -gt $tolerated ] || [ $status -eq 71 ]; then failed $status "$1"; fi
     say "$1 failed with status $status; trying again"
     nap
     return 1
-}
-
-# The same for what is done on the slice, which may just be gone.
-attempt_there() {
-    local status=0
-    "${@:2}" || status=$?
-    if [ $status -eq 0 ]; then return; fi
-    cp "$scratch/said" "$scratch/said.first"
-    if look && [ "$state" != ACTIVE ]; then return 1; fi
-    mv "$scratch/said.first" "$scratch/said"
-    attempt "$1" return $status
 }
 
 # failed STATUS WHAT: ends the script with what gcloud said.

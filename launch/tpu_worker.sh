@@ -9,9 +9,9 @@
 #   tail                        prints the log's end where the run did not end well
 #   stop | kill                 SIGTERM to the run, once | SIGKILL to it and all that it started
 #
-# A worker's own failure is status 70, so that it is not taken for a lost connection.
+# A worker's own failure is status 71, so that it is not taken for a lost connection.
 set -Eeuo pipefail
-trap 'exit 70' ERR
+trap 'exit 71' ERR
 
 root=$HOME/symskip
 run=$root/run

@@ -1,11 +1,10 @@
 """Commands that the launchers call, replaced by small scripts on the PATH that log how."""
 
-import json
 import os
 import re
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,30 +13,34 @@ LAUNCH = ROOT / "launch"
 # Seconds after which a test gives up, on the busiest of machines.
 PATIENCE = 120
 
-# Every fake starts with this: its arguments are logged, and it fails where `fail` was told so.
-_PREAMBLE = f"""#!{sys.executable} -IS
-import json, os, sys
-folder = {{folder!r}}
-arguments = sys.argv[1:]
-log = os.open(folder + "/calls", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-os.write(log, (json.dumps([{{name!r}}, *arguments]) + "\\n").encode())
-try:
-    failures = json.load(open(folder + "/failures"))
-except FileNotFoundError:
-    failures = []
-for failure in failures:
-    if failure["times"] and failure["words"] in " ".join([{{name!r}}, *arguments]):
-        failure["times"] -= 1
-        json.dump(failures, open(folder + "/failures", "w"))
-        print(failure["says"], file=sys.stderr)
-        sys.exit(failure["status"])
+# Between the words of a call, and between calls.
+_WORD, _CALL = "\x1f", "\x1e"
+
+# Every fake starts with this, in bash because that starts quickest: its arguments are logged, and it
+# fails where `fail` was told so.
+_PREAMBLE = r"""#!/bin/bash
+folder=FOLDER words="NAME $*"
+log() {
+    local file=$1 IFS=$'\x1f'
+    shift
+    printf '%s\x1e' "$*" >>"$file"
+}
+log "$folder/calls" NAME "$@"
+if [ -e "$folder/failure" ]; then
+    { read -r times status; read -r wanted; read -r says; } <"$folder/failure"
+    if [ "$times" -gt 0 ] && [[ $words == *"$wanted"* ]]; then
+        printf '%s\n' "$((times - 1)) $status" "$wanted" "$says" >"$folder/failure"
+        echo "$says" >&2
+        exit "$status"
+    fi
+fi
 """
 
 
 class Commands:
     """A folder of fake commands, and what was asked of them.
 
-    folder: theirs; a fake finds it as `folder`, beside its `arguments`.
+    folder: theirs; a fake finds it as `folder`, beside its arguments.
     path: of the folder to put on the PATH.
     """
 
@@ -47,17 +50,16 @@ class Commands:
         self.path.mkdir(parents=True)
 
     def add(self, name: str, body: str = "") -> Path:
-        """Adds a command whose arguments are logged before it does what `body` says, in Python."""
+        """Adds a command whose arguments are logged before it does what `body` says, in bash."""
         script = self.path / name
-        script.write_text(_PREAMBLE.format(folder=str(self.folder), name=name) + body)
+        preamble = _PREAMBLE.replace("FOLDER", f"'{self.folder}'").replace("NAME", name)
+        script.write_text(preamble + body)
         script.chmod(0o755)
         return script
 
     def calls(self, words: str = "") -> list[list[str]]:
         """Returns the commands called so far that have these words in a row, oldest first."""
-        log = self.folder / "calls"
-        lines = log.read_text().splitlines() if log.exists() else []
-        return [call for call in map(json.loads, lines) if words in " ".join(call)]
+        return [call for call in read_log(self.folder / "calls") if words in " ".join(call)]
 
     def forget(self) -> None:
         """Empties the log of calls."""
@@ -65,17 +67,23 @@ class Commands:
 
     def fail(self, words: str, status: int, says: str, times: int = 1) -> None:
         """Lets the next calls that have these words in a row fail."""
-        failure = {"words": words, "status": status, "says": says, "times": times}
-        (self.folder / "failures").write_text(json.dumps([failure]))
+        (self.folder / "failure").write_text(f"{times} {status}\n{words}\n{says}\n")
+
+    def has_failed(self) -> bool:
+        """Whether all calls that were to fail have."""
+        return (self.folder / "failure").read_text().startswith("0 ")
 
     def environment(self, **more: str) -> dict[str, str]:
         """Returns this process's environment, less what the launchers read, with the fakes first."""
         read = re.compile("(SYMSKIP|CLOUDSDK|JAX|XLA|SLURM|SBATCH)_")
         kept = {name: value for name, value in os.environ.items() if not read.match(name)}
-        return {**kept, "PATH": f"{self.path}:{os.environ['PATH']}", **more}
+        return {**kept, "PATH": f"{self.path}:/usr/bin:/bin", **more}
 
     def start(
-        self, script: str | Path, *arguments: str, environment: Mapping[str, str] | None = None
+        self,
+        script: str | Path,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Starts a launcher, by its name in launch/, in a session of its own."""
         return subprocess.Popen(
@@ -95,22 +103,35 @@ class Commands:
         return finish(self.start(script, *arguments, environment=environment))
 
 
+def read_log(file: Path) -> list[list[str]]:
+    """Returns the words of each call that a fake has logged."""
+    calls = file.read_text().split(_CALL)[:-1] if file.exists() else []
+    return [call.split(_WORD) for call in calls]
+
+
 def finish(process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
     """Waits for a launcher that was started."""
     out, err = process.communicate(timeout=PATIENCE)
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
+def wait_for(condition: Callable[[], object]) -> None:
+    """Returns once the condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def flags(script: str) -> set[str]:
-    """Returns the flags that a launcher knows, as its code names them in the patterns of a case."""
-    code = (LAUNCH / script).read_text().partition("\nparse() {")[2].partition("\n}\n")[0]
-    patterns = re.findall(r"^ +(-[^)\"]*)\)", code.replace("\\\n", ""), re.MULTILINE)
-    return {flag for pattern in patterns for flag in re.findall(r"--[a-z][a-z-]*", pattern)}
+    """Returns the flags that a launcher knows."""
+    call = (LAUNCH / script).read_text().partition("take_flags ")[2].partition('"$@"')[0]
+    return {"--dry-run", *re.findall(r"--[a-z-]+", call)}
 
 
 def assert_refused(result: subprocess.CompletedProcess[str], *words: str) -> None:
     """Whether the caller was told in one line, with these words, what is wrong."""
     assert result.returncode == 2, result.stderr
     assert len(result.stderr.splitlines()) == 1 and result.stdout == ""
-    missing: Sequence[str] = [word for word in words if word not in result.stderr]
+    missing = [word for word in words if word not in result.stderr]
     assert not missing, result.stderr

@@ -4,19 +4,18 @@ import shlex
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_commands import LAUNCH, PATIENCE, assert_refused, finish
+from fake_commands import LAUNCH, assert_refused, finish, wait_for
 from fake_gcloud import Gcloud
 
 ZONE = ["--project=p", "--zone=us-central2-b", "--quiet"]
 SSH_FLAGS = ["--ssh-flag=-oConnectTimeout=20", "--ssh-flag=-oServerAliveInterval=20"]
 WORKDIR = "gs://b/runs/symskip-v4-128"
 RUN = [
-    *("pretrain", "--config", "imagenet", "--workdir", WORKDIR),
+    *("pretrain", "--cluster", "tpu", "--config", "imagenet", "--workdir", WORKDIR),
     "--config.data.data_dir=gs://b/tensorflow_datasets",
 ]
 FORMAT = "--format=value(state.state,tpu.nodeSpec[0].node.acceleratorType.basename())"
@@ -68,7 +67,7 @@ def launch(cloud, checkout) -> Callable[..., subprocess.CompletedProcess[str]]:
 def begin(
     cloud: Gcloud, checkout: Path, *arguments: str, **environment: str
 ) -> subprocess.Popen[str]:
-    needed = {"SYMSKIP_PROJECT": "p", "SYMSKIP_BUCKET": "gs://b", "SYMSKIP_POLL": "0.02"}
+    needed = {"SYMSKIP_PROJECT": "p", "SYMSKIP_BUCKET": "gs://b", "SYMSKIP_POLL": "0.05"}
     script = checkout / "launch" / "tpu_imagenet.sh"
     return cloud.start(script, *arguments, environment={**needed, **environment})
 
@@ -97,7 +96,6 @@ def first_start(revision: str, copied: list[str], run: list[str]) -> list[list[s
         [*scp, "--worker=all", "--scp-flag=-oConnectTimeout=20", *ZONE],
         ssh("all", f"--command=bash symskip_worker.sh install copy {revision}"),
         ssh("all", f"--command=bash symskip_worker.sh run first {shlex.join(run)}"),
-        looked,
         asked,
         ssh("0", "--command=bash symskip_worker.sh log 0"),
     ]
@@ -110,13 +108,6 @@ def without_repeats(calls: list[list[str]]) -> list[list[str]]:
 def copied(calls: list[list[str]]) -> list[str]:
     (scp,) = [call for call in calls if "scp" in call]
     return [word for word in scp if word.startswith("/")]
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_first_start_sends_what_it_should_and_follows_to_the_end(cloud, launch, checkout):
@@ -190,7 +181,7 @@ def test_a_start_that_failed_anywhere_is_taken_up_where_it_failed(stage, cloud, 
     assert result.stderr.splitlines()[-1].endswith(f"failed with status {status}")
 
     before = cloud.calls("gcloud ")
-    assert words in " ".join(before[-1])
+    assert words in " ".join([call for call in before if "describe" not in call or stage == "describing"][-1])
     if stage != "reading":  # a run that goes on keeps its plan
         cloud.plan("say step 1; exit 0")
     else:
@@ -207,7 +198,7 @@ def test_a_worker_on_which_nothing_can_be_installed_stops_the_start(cloud, launc
     assert launch().returncode == 6
     (cloud.folder / "workers/1/broken").touch()
     result = launch()
-    assert result.returncode == 70
+    assert result.returncode == 71
     assert "no wheels" in result.stderr and "installing failed" in result.stderr
     assert launch().returncode == 0
     # The worker on which it was installed keeps it, the other tries again.
@@ -288,7 +279,7 @@ def test_a_slice_that_cannot_come_any_more_is_replaced(state, cloud, launch):
 
 
 def test_requests_that_always_fail_are_given_up(cloud, launch):
-    cloud.set("states_of_a_new_one", '["PROVISIONING", "FAILED"]')
+    cloud.set("states_of_a_new_one", "PROVISIONING FAILED")
     result = launch("--max-restarts", "2")
     assert result.returncode == 76
     assert "given up: no checkpoint after step 0 in 2 restarts" in result.stderr
@@ -317,13 +308,13 @@ def test_a_lost_process_is_started_again_with_the_others(ends, cloud, launch):
     assert len(cloud.calls("queued-resources create")) == 1 and len(cloud.installs()) == 1
 
 
-@pytest.mark.parametrize("status", [1, 2])
+@pytest.mark.parametrize("status", [1, 2, 70, 74])
 def test_a_run_that_cannot_go_on_is_not_started_again(status, cloud, launch):
     cloud.plan({"0": "exit 76", "1": f"say the reason; exit {status}"})
     result = launch("--delete-at-end")
     assert result.returncode == status
     assert "[worker-1] the reason" in result.stderr
-    assert f"cannot go on: status {status} on 1, 76 on 1" in result.stderr
+    assert "the run cannot go on: status" in result.stderr
     assert cloud.attempts() == 1
     assert not (cloud.folder / "slice").exists()
 
@@ -358,7 +349,7 @@ def test_a_connection_may_be_away_for_a_while_but_not_for_ever(cloud, launch, ch
     process = begin(cloud, checkout)
     wait_for(lambda: len(cloud.calls("symskip_worker.sh log")) > 1)
     cloud.fail("symskip_worker.sh state", 255, "ssh: away", times=10)
-    wait_for(lambda: '"times": 0' in (cloud.folder / "failures").read_text())
+    wait_for(cloud.has_failed)
     seen = len(cloud.calls("symskip_worker.sh log"))
     wait_for(lambda: len(cloud.calls("symskip_worker.sh log")) > seen)
     cloud.fail("symskip_worker.sh state", 255, "ssh: away", times=100)
@@ -434,7 +425,7 @@ def test_without_git_there_is_a_line_that_says_so(cloud, launch, checkout):
 )
 def test_flags_win_over_variables_and_reach_gcloud(type_, runtime, launch):
     result = launch(
-        *("--dry-run", f"--type={type_}", "--zone", "z", "--project=q", "--on-demand"),
+        *("--dry-run", f"--type={type_}", "--zone", "z", "--project=q", "--provisioning=on-demand"),
         *("--workdir", "gs://w/r/", "--data-dir=gs://d", "--config", "folder"),
         *("--create-flag=--network=n", "--ssh-flag=--internal-ip", "--name", "n"),
         SYMSKIP_ZONE="other",
@@ -450,7 +441,7 @@ def test_flags_win_over_variables_and_reach_gcloud(type_, runtime, launch):
     ]
     on_slice = [line for line in lines if "tpu-vm" in line]
     assert len(on_slice) == 6 and all("--internal-ip" in line for line in on_slice)
-    run = "pretrain --config folder --workdir gs://w/r --config.data.data_dir=gs://d"
+    run = "pretrain --cluster tpu --config folder --workdir gs://w/r --config.data.data_dir=gs://d"
     assert f"--command=bash symskip_worker.sh run first {run}" in [line[7] for line in on_slice]
 
 
@@ -474,7 +465,7 @@ def test_variables_stand_for_flags(launch):
         in result.stdout
     )
     assert "symskip_worker.sh install https://example.com/r v1" in result.stdout
-    assert "--config imagenet:animals --workdir gs://w --config.data" in result.stdout
+    assert "--cluster tpu --config imagenet:animals --workdir gs://w --config.data" in result.stdout
 
 
 @pytest.mark.parametrize(
