@@ -14,9 +14,9 @@ die() {
     exit 2
 }
 
-# take_flags VERBS FLAGS SWITCHES WORD...: sets the variable named like each flag or switch; those
-# whose name ends in -flag are added to an array. `verb` gets the verb, and `arguments` all fields of
-# the configuration and what stands after --.
+# take_flags VERBS FLAGS SWITCHES WORD...: sets the variable named like each flag or switch; a flag
+# whose name ends in -flag adds to an array. `verb` gets the verb, and `arguments` fields of the
+# configuration and what stands after --.
 take_flags() {
     local verbs=" $1 " flags=" $2 " switches=" $3 --dry-run " variable
     shift 3
@@ -91,7 +91,7 @@ quoted() {
 # Runs a command, or prints it in a dry run.
 send() { if [ "$dry_run" ]; then quoted "$@"; else "$@"; fi; }
 
-# Whether a run that ended with this status goes on where it is started again: after a stop, the loss
+# Whether a run that ended with this status goes on if it is started again: after a stop, the loss
 # of another process, or a signal.
 can_go_on() { [ "$1" -eq 75 ] || [ "$1" -eq 76 ] || { [ "$1" -gt 128 ] && [ "$1" -le 160 ]; }; }
 

@@ -10,8 +10,8 @@ usage() {
 usage: launch/slurm_gpu.sh [FLAG...] -- pretrain|finetune ARGUMENT...
 
 Submits a job that runs `symskip pretrain|finetune ARGUMENT...` as one process on every GPU; inside
-an allocation, as of salloc, it runs there at once. Two minutes before its time is over the run saves,
-and the job queues itself again, as it does when a process was lost. This folder, symskip and
+an allocation, as of salloc, it runs there at once. Two minutes before its time is over the run
+saves, and the job queues itself again, as it does when a process was lost. This folder, symskip and
 --workdir must be on a shared file system.
 
   --nodes N           default 1
@@ -83,7 +83,8 @@ job() {
     trap 'ended_by_slurm=yes; kill -TERM $child' TERM
     while kill -0 $child 2>/dev/null; do wait $child || true; done
     wait $child || status=$?
-    if [ $status -gt 180 ]; then status=$((status - 180)); fi
+    # 253 is srun's own, for memory that ran out.
+    if [ $status -gt 180 ] && [ $status -ne 253 ]; then status=$((status - 180)); fi
     say "the run ended with status $status"
     if [ ! "$ended_by_slurm" ] && can_go_on $status; then queue_again; fi
     exit $status

@@ -49,7 +49,7 @@ Each flag can also be set by the variable beside it; the flag wins.
 
 examples:
   launch/tpu_imagenet.sh --project P --bucket gs://B --config.pretrain.batch_size=2048
-  launch/tpu_imagenet.sh --project P --bucket gs://B --type v5p-512 --zone us-east5-a --provisioning on-demand
+  launch/tpu_imagenet.sh --project P --bucket gs://B --type v5p-512 --zone us-east5-a
   launch/tpu_imagenet.sh stop --project P
 
 exit status:
@@ -125,26 +125,26 @@ require_bucket() {
     esac
 }
 
-# Sets `revision` to what says which files are to be there: of a checkout the tree of all tracked
-# files, committed or not.
-find_revision() {
-    local wanted=${revision:-HEAD} edited=""
-    if [ "$source" ]; then
-        if [ ! "$dry_run" ]; then
-            revision=$(git ls-remote "$source" "$wanted" </dev/null) ||
-                die "--source: cannot be read"
-            revision=${revision%%[[:space:]]*}
-        fi
-        revision=${revision:-$wanted} # the number of a commit is not listed
-    else
-        {
-            {
-                git -C "$here" diff --quiet HEAD ||
-                    edited=$(git -C "$here" -c user.name=symskip -c user.email=symskip stash create)
-            } && revision=$(git -C "$here" rev-parse "${edited:-HEAD}^{tree}")
-        } 2>"$scratch/said" ||
-            die "no git checkout to copy is here ($(tail -n 1 "$scratch/said")): give --source URL"
+# Prints the tree of all tracked files of this checkout, committed or not.
+tracked_files() {
+    local edited=HEAD
+    if ! git -C "$here" diff --quiet HEAD; then
+        edited=$(git -C "$here" -c user.name=symskip -c user.email=symskip stash create) || return
     fi
+    git -C "$here" rev-parse "$edited^{tree}"
+}
+
+# Sets `revision` to what says which files are to be there.
+find_revision() {
+    local wanted=${revision:-HEAD}
+    if [ ! "$source" ]; then
+        revision=$(tracked_files 2>"$scratch/said") ||
+            die "no git checkout to copy is here ($(tail -n 1 "$scratch/said")): give --source URL"
+    elif [ ! "$dry_run" ]; then
+        revision=$(git ls-remote "$source" "$wanted" </dev/null) || die "--source: cannot be read"
+        revision=${revision%%[[:space:]]*}
+    fi
+    revision=${revision:-$wanted} # the number of a commit is not listed
 }
 
 # Copies and installs; what is installed at this revision already is left as it is.
@@ -164,7 +164,7 @@ install() {
 }
 
 # Prints worker 0's log until the run has ended on every worker, or the slice has gone; sets
-# `outcome` to what decide says, or to gone. With a deadline no worker is waited for longer than that.
+# `outcome` to what decide says, or to gone. $1: since when workers have been asked to end, if any.
 next_line=0
 follow() {
     local since=$1
@@ -215,8 +215,8 @@ decide() {
 
 start() {
     local mode=first command
-    set -- pretrain --cluster tpu --config "$config" --workdir "$workdir" "--config.data.data_dir=$data_dir" \
-        ${arguments[@]+"${arguments[@]}"}
+    set -- pretrain --cluster tpu --config "$config" --workdir "$workdir" \
+        "--config.data.data_dir=$data_dir" ${arguments[@]+"${arguments[@]}"}
     command=$(printf '%s\0' "$@" | cksum | tr ' ' :)
     progress=$(newest_checkpoint) || failed $? "listing $workdir"
     progress=${progress:-0}

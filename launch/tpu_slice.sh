@@ -13,7 +13,11 @@ progress=0  # the newest checkpoint when restarts were last counted
 # Runs gcloud. What it says besides its result is kept for the case that it fails. Descriptor 3 is
 # standard output.
 cloud() {
-    if [ "$dry_run" ]; then send gcloud "$@" >&3; else gcloud "$@" 2>"$scratch/said" </dev/null; fi
+    if [ "$dry_run" ]; then
+        send gcloud "$@" >&3
+    else
+        gcloud "$@" 2>"$scratch/said" </dev/null 3>&-
+    fi
 }
 
 tpus() { cloud compute tpus "$@" "--project=$project" "--zone=$zone" --quiet; }
@@ -107,9 +111,9 @@ get_slice() {
     done
 }
 
-# attempt WHAT COMMAND...: fails if the command failed and may be tried again, as it may where the
-# slice has gone, and for a while once a run was seen, because an API or a connection can be away for
-# minutes. Else it ends all. 71 is a worker's own failure.
+# attempt WHAT COMMAND...: fails if the command failed and may be tried again: where the slice has
+# gone, and for a while once a run was seen, because an API or a connection can be away for minutes.
+# Else it ends all. 71 is a worker's own failure.
 attempt() {
     local status=0 was=$state
     "${@:2}" || status=$?

@@ -16,8 +16,8 @@ PATIENCE = 120
 # Between the words of a call, and between calls.
 _WORD, _CALL = "\x1f", "\x1e"
 
-# Every fake starts with this, in bash because that starts quickest: its arguments are logged, and it
-# fails where `fail` was told so.
+# Every fake starts with this, in bash, which starts quickest: its arguments are logged, and it fails
+# where `fail` was told so.
 _PREAMBLE = r"""#!/bin/bash
 folder=FOLDER words="NAME $*"
 log() {
@@ -74,7 +74,7 @@ class Commands:
         return (self.folder / "failure").read_text().startswith("0 ")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Returns this process's environment, less what the launchers read, with the fakes first."""
+        """Returns this process's environment, less what launchers read, with the fakes first."""
         read = re.compile("(SYMSKIP|CLOUDSDK|JAX|XLA|SLURM|SBATCH)_")
         kept = {name: value for name, value in os.environ.items() if not read.match(name)}
         return {**kept, "PATH": f"{self.path}:/usr/bin:/bin", **more}

@@ -8,7 +8,13 @@ from fake_commands import Commands, assert_refused
 
 NEEDED = ["--image", "registry/symskip:1", "--bucket", "gs://b/"]
 PODS = "--selector=jobset.sigs.k8s.io/jobset-name=symskip"
-GET = ["get", "jobset", "symskip", "--ignore-not-found", "--output=jsonpath={.status.terminalState}"]
+GET = [
+    "get",
+    "jobset",
+    "symskip",
+    "--ignore-not-found",
+    "--output=jsonpath={.status.terminalState}",
+]
 DELETE = ["delete", "jobset", "symskip"]
 APPLY = ["apply", "--filename=-"]
 
@@ -137,7 +143,14 @@ def test_flags_reach_the_file_and_quotes_stay(commands):
     [
         (
             "follow",
-            [["logs", f"{PODS},batch.kubernetes.io/job-completion-index=0", "--follow", "--tail=100"]],
+            [
+                [
+                    "logs",
+                    f"{PODS},batch.kubernetes.io/job-completion-index=0",
+                    "--follow",
+                    "--tail=100",
+                ]
+            ],
         ),
         ("status", [["get", "jobset", "symskip"], ["get", "pods", PODS]]),
         (

@@ -1,10 +1,8 @@
 """launch/local_processes.sh with a fake symskip."""
 
-import os
 import re
 import shlex
 import signal
-import time
 
 import pytest
 from fake_commands import Commands, assert_refused, finish, wait_for
@@ -16,15 +14,18 @@ echo "started with ${JAX_NUM_CPU_DEVICES-all} devices of ${JAX_PLATFORMS-any}"
 . "$folder/$number"
 """
 
-_WAIT = 'trap "kill \\$!; echo saved; exit 75" TERM INT\nsleep 100 >/dev/null 2>&1 &\nwait\n'
-_HANG = 'trap "" TERM\nread -r line <>"$folder/never"\n'
+_WAIT = r"""
+trap 'kill $!; echo saved; exit 75' TERM INT
+sleep 100 >/dev/null 2>&1 &
+touch "$folder/ready-$number"
+wait
+"""
 
 
 @pytest.fixture
 def commands(tmp_path):
     commands = Commands(tmp_path / "commands")
     commands.add("symskip", _SYMSKIP)
-    os.mkfifo(commands.folder / "never")
 
     def plan(*scripts):
         for number, script in enumerate(scripts):
@@ -80,8 +81,7 @@ def test_a_dry_run_prints_what_a_run_starts(commands):
 def test_a_signal_stops_all(number, commands):
     commands.plan(_WAIT, _WAIT)
     process = commands.start("local_processes.sh", "--", "pretrain")
-    wait_for(lambda: len(commands.calls()) == 2)
-    time.sleep(0.2)  # for their traps
+    wait_for(lambda: all((commands.folder / f"ready-{k}").exists() for k in range(2)))
     process.send_signal(number)
     result = finish(process)
     assert result.returncode == 75

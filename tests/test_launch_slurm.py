@@ -28,7 +28,12 @@ exit $highest
 """
 
 _SYMSKIP = '. "$folder/task-$SLURM_PROCID"\n'
-_WAIT = 'trap "kill \\$!; exit 75" TERM\nsleep 100 >/dev/null 2>&1 &\ntouch "$folder/ready-$SLURM_PROCID"\nwait\n'
+_WAIT = r"""
+trap 'kill $!; exit 75' TERM
+sleep 100 >/dev/null 2>&1 &
+touch "$folder/ready-$SLURM_PROCID"
+wait
+"""
 
 RUN = ["pretrain", "--config", "imagenet", "--workdir", "/shared/a run"]
 

@@ -181,7 +181,8 @@ def test_a_start_that_failed_anywhere_is_taken_up_where_it_failed(stage, cloud, 
     assert result.stderr.splitlines()[-1].endswith(f"failed with status {status}")
 
     before = cloud.calls("gcloud ")
-    assert words in " ".join([call for call in before if "describe" not in call or stage == "describing"][-1])
+    # What fails on a slice is followed by a look whether it is still there.
+    assert words in " ".join(before[-1]) or words in " ".join(before[-2])
     if stage != "reading":  # a run that goes on keeps its plan
         cloud.plan("say step 1; exit 0")
     else:
