@@ -16,7 +16,7 @@ PATIENCE = 120
 # Between the words of a call, and between calls.
 _WORD, _CALL = "\x1f", "\x1e"
 
-# Every fake starts with this, in bash, which starts quickest: its arguments are logged, and it fails
+# Every fake starts with this, in bash, which starts quickest. Its arguments are logged; it fails
 # where `fail` was told so.
 _PREAMBLE = r"""#!/bin/bash
 folder=FOLDER words="NAME $*"
