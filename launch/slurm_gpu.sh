@@ -12,7 +12,7 @@ usage: launch/slurm_gpu.sh [FLAG...] -- pretrain|finetune ARGUMENT...
 Submits a job that runs `symskip pretrain|finetune ARGUMENT...` as one process on every GPU; inside
 an allocation, as of salloc, it runs there at once. Two minutes before its time is over the run
 saves, and the job queues itself again, as it does when a process was lost. This folder, symskip and
---workdir must be on a shared file system.
+--workdir must be on a shared file system. A second job of the same command waits for the first.
 
   --nodes N           default 1
   --gpus-per-node N   default 8
@@ -44,10 +44,13 @@ max_requeues=50
 sbatch_flags=()
 
 submit() {
-    # Not as a script, of which Slurm would run a copy that does not find common.sh.
-    send sbatch --job-name=symskip --signal=TERM@120 --requeue --open-mode=append \
-        "--nodes=$nodes" "--gpus-per-node=$gpus_per_node" "--ntasks-per-node=$gpus_per_node" \
-        "--cpus-per-task=$cpus_per_gpu" ${time:+"--time=$time"} \
+    local sum
+    sum=$(printf '%s\0' "${arguments[@]}" | cksum)
+    # The same command once more waits for the first, as both would write to one folder. Not as a
+    # script, of which Slurm would run a copy that does not find common.sh.
+    send sbatch "--job-name=symskip-${sum%% *}" --dependency=singleton --signal=TERM@120 --requeue \
+        --open-mode=append "--nodes=$nodes" "--gpus-per-node=$gpus_per_node" \
+        "--ntasks-per-node=$gpus_per_node" "--cpus-per-task=$cpus_per_gpu" ${time:+"--time=$time"} \
         ${partition:+"--partition=$partition"} ${sbatch_flags[@]+"${sbatch_flags[@]}"} \
         "--wrap=exec $(quoted bash "$here/slurm_gpu.sh" --nodes "$nodes" \
             --gpus-per-node "$gpus_per_node" --cpus-per-gpu "$cpus_per_gpu" \

@@ -17,11 +17,9 @@ for SLURM_PROCID in 0 1; do
     pids+=" $!"
 done
 for pid in $pids; do
-    while :; do
-        wait "$pid"
-        status=$?
-        kill -0 "$pid" 2>/dev/null || break
-    done
+    while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done
+    wait "$pid"
+    status=$?
     if [ $status -gt $highest ]; then highest=$status; fi
 done
 exit $highest
@@ -35,6 +33,7 @@ touch "$folder/ready-$SLURM_PROCID"
 wait
 """
 
+NAME = "symskip-1169150162"
 RUN = ["pretrain", "--config", "imagenet", "--workdir", "/shared/a run"]
 
 
@@ -70,7 +69,13 @@ def submission(symskip, sbatch=(), flags=()):
         *("--cpus-per-gpu", cpus, "--symskip", str(symskip), "--max-requeues", "50", "--", *RUN),
     ]
     return [
-        *("sbatch", "--job-name=symskip", "--signal=TERM@120", "--requeue"),
+        *(
+            "sbatch",
+            f"--job-name={NAME}",
+            "--dependency=singleton",
+            "--signal=TERM@120",
+            "--requeue",
+        ),
         *("--open-mode=append", f"--nodes={nodes}", f"--gpus-per-node={gpus}"),
         *(f"--ntasks-per-node={gpus}", f"--cpus-per-task={cpus}", *sbatch),
         f"--wrap=exec {shlex.join(job)}",
@@ -81,6 +86,13 @@ def test_it_submits_itself(commands):
     result = commands.run("slurm_gpu.sh", "--", *RUN)
     assert result.returncode == 0 and result.stdout == "Submitted batch job 7\n"
     assert commands.calls() == [submission(commands.path / "symskip")]
+
+
+def test_only_jobs_of_the_same_command_wait_for_each_other(commands):
+    for more in ([], [], ["--config.seed=1"]):
+        assert commands.run("slurm_gpu.sh", "--", *RUN, *more).returncode == 0
+    first, same, other = [call[1] for call in commands.calls("--dependency=singleton")]
+    assert first == same == f"--job-name={NAME}" != other
 
 
 def test_flags_reach_sbatch(commands):
