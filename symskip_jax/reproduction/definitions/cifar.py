@@ -49,11 +49,14 @@ TUNED = {
     "no_skip": "5e-3",
     "skip": "2e-3",
     "skip_he": "5e-3",
+    # Fine-tuned on clean images alone, as `recipes` does.
+    "skip_clean": "2e-3",
+    "skip_he_clean": "5e-3",
 }
 
 
 def rates_at(scale: Scale) -> Mapping[str, str]:
-    """Returns the tuned learning rate of each start of table 2, by its name."""
+    """Returns the tuned learning rate of each start, by its name in `rates`."""
     return TUNED if scale == "small" else {}
 
 

@@ -67,7 +67,7 @@ def recipes(scale: Scale) -> Experiment:
         cells.append(Cell(row, column, run, "accuracy", 100.0, baseline=baseline))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        like = {"gaussian": "skip"}.get(name, "skip_he")
+        like = {"gaussian": "skip_clean", "corrupted": "skip_he"}.get(name, "skip_he_clean")
         start = "random_he" if source is None else like
         rate = (f"finetune.learning_rate={rates[start]}",) if start in rates else ()
         own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
