@@ -1,16 +1,19 @@
 """What the experiments are defined to run, and that the logs bear their choices out."""
 
+import math
 import statistics
 from pathlib import Path
 
 import pytest
 
+from symskip_jax.config import load_config
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.definitions.cifar import rates_at
 from symskip_jax.reproduction.summary import measure
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
+HE_ROW = "from scratch, He"
 
 
 @pytest.mark.parametrize("name", rates_at("small"))
@@ -31,3 +34,25 @@ def test_a_tuned_rate_is_the_best_on_images_held_out_and_between_two_others(name
     missing = {tried[place - 1], tried[place + 1]} - {*accuracies}
     if missing:
         pytest.skip(f"{name} was not run at {', '.join(missing)}, beside the best so far")
+
+
+def test_what_was_pre_trained_is_compared_with_what_costs_as_much():
+    cells = define("recipes", "small").cells
+    rows = {(it.row, it.column) for it in cells}
+    for cell in cells:
+        if cell.run.verb == "finetune":
+            alone = cell.run.source is None and cell.run.name.startswith("scratch_")
+            equal = "from scratch, He, equal budget"
+            wanted = equal if not alone or cell.row in ("from scratch, He", equal) else HE_ROW
+            assert cell.baseline == wanted and (wanted, cell.column) in rows, cell
+
+
+def test_larger_and_more_masks_hide_as_many_pixels():
+    runs = {it.name: it for it in define("recipes", "small").runs()}
+
+    def pixels(name):
+        overrides = runs[f"pretrain_{name}"].overrides(0, "images")
+        corruption = load_config("cifar10_4k:small", overrides).corruption
+        return corruption.num_blocks * math.prod(corruption.block_size)
+
+    assert pixels("more_blocks") == pytest.approx(pixels("heavier"), rel=0.01)
