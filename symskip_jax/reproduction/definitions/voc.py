@@ -49,10 +49,14 @@ def _settings(scale: Scale) -> tuple[str, ...]:
     return {"paper": (), "small": _SMALL, "smoke": _SMOKE}[scale]
 
 
-def imagenet_starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
+def imagenet_starts(
+    experiment: str, scale: Scale, config: str = "imagenet", prefix: str = ""
+) -> Starts:
     """Pre-training on ImageNet, or part of it, and VOC 2007."""
     alone = _SMOKE_SPLITS if scale == "smoke" else ()
-    return Starts(experiment, config, "imagenet", _settings(scale), task=_TASK, alone=alone)
+    return Starts(
+        experiment, config, "imagenet", _settings(scale), task=_TASK, prefix=prefix, alone=alone
+    )
 
 
 def table4(scale: Scale) -> Experiment:
