@@ -1,5 +1,7 @@
 """What the experiments are defined to run, and that the logs bear their choices out."""
 
+import ast
+import json
 import math
 import statistics
 from pathlib import Path
@@ -12,7 +14,9 @@ from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.definitions.cifar import rates_at
 from symskip_jax.reproduction.grid import Cell, Run
 from symskip_jax.reproduction.summary import Measured, correlation_text, measure
+from symskip_jax.training.logs import read_metrics
 
+FIGURE = "{:.1f} +- {:.1f} %"
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 HE_ROW = "from scratch, He"
@@ -75,3 +79,55 @@ def test_the_correlation_is_told_of_recipes_too_where_seeds_are_alike():
     said = correlation_text(measured)
     assert f"these 4 recipes: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
     assert "over 8 runs, all:" in said and "seeds of one recipe are not" in said
+
+
+def last_tests(pattern, name, factor=1.0):
+    """The figures of the last tests of logs in a folder of results."""
+    logs = [read_metrics(path.parent) for path in sorted(RESULTS.glob(f"{pattern}/metrics.jsonl"))]
+    return [factor * log[-1][name] for log in logs]
+
+
+def told(values):
+    return FIGURE.format(statistics.fmean(values), statistics.stdev(values))
+
+
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+MEASURED = {
+    "digits": [
+        (told, f"quickstart/seed_*/{stage}", "accuracy", 100.0)
+        for stage in ("finetune", "scratch_gaussian", "scratch_he")
+    ],
+    "cifar10_4k": [
+        (told, f"table2/small/{start}/seed_*", "accuracy", 100.0)
+        for start in ("random_gaussian", "random_he")
+    ],
+    "folder": [
+        (lambda it: f"{it[0]:.2f} dB", "folder_small", name, 1.0)
+        for name in ("psnr", "psnr_identity")
+    ],
+    "voc2012_segmentation": [
+        (lambda it: f"{it[0]:.2f} %", f"figure4/small/{start}/seed_0", "mean_iu", 100.0)
+        for start in ("encoder_decoder", "encoder", "random_gaussian")
+    ],
+}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda it: it.stem)
+def test_a_configuration_says_how_it_is_run_what_it_costs_and_what_came_out(path):
+    said = ast.get_docstring(ast.parse(path.read_text()))
+    assert f"--config {path.stem}" in said or f"--config configs/{path.stem}.py" in said
+    assert all(part in said for part in ("Cost: ", "Expected", "Measured"))
+    for tell, pattern, name, factor in MEASURED.get(path.stem, ()):
+        figure = tell(last_tests(pattern, name, factor))
+        assert figure in said.replace("\n", " "), figure
+    if path.stem == "red_net":
+        run = RESULTS / "restoration" / "small" / "restore_red10" / "seed_0" / "restore.json"
+        found = json.loads(run.read_text())
+        assert all(f"{found[it]:.2f} dB" in said for it in ("psnr", "psnr_noisy"))
+
+
+def test_the_readme_says_what_the_older_logs_say():
+    said = " ".join((ROOT / "README.md").read_text().split())
+    for start in ("gaussian", "pretrained_no_skip", "pretrained_skip", "he"):
+        values = last_tests(f"cifar10_4k_small/{start}/seed_*/finetune", "accuracy", 100.0)
+        assert told(values).replace("+-", "±").removesuffix(" %") in said, start
