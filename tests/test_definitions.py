@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from symskip_jax.config import load_config
-from symskip_jax.reproduction.definitions import define
+from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.definitions.cifar import rates_at
-from symskip_jax.reproduction.grid import Cell, Run
+from symskip_jax.reproduction.grid import SCALES, Cell, Run
 from symskip_jax.reproduction.summary import Measured, correlation_text, measure
 from symskip_jax.training.logs import read_metrics
 
@@ -79,6 +79,30 @@ def test_the_correlation_is_told_of_recipes_too_where_seeds_are_alike():
     said = correlation_text(measured)
     assert f"these 4 recipes: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
     assert "over 8 runs, all:" in said and "seeds of one recipe are not" in said
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", DEFINITIONS)
+def test_every_command_has_a_configuration_or_that_of_its_source(name, scale):
+    for run in define(name, scale).runs():
+        assert run.config or run.source is not None and run.source.config, run.name
+
+
+def test_other_images_are_rebuilt_under_all_three_corruptions_too():
+    runs = {it.name: it for it in define("figure2", "paper").runs()}
+    for sheet in ("sheet", "sheet_stl10", "sheet_voc"):
+        kinds = []
+        for source in runs[sheet].sources():
+            found = load_config(source.config, source.overrides(0, "images")).corruption
+            kinds.append("gaussian" if found.kind == "gaussian" else found.num_blocks)
+        assert kinds[:2] == ["gaussian", 1] and kinds[2] in (8, 32), sheet
+
+
+def test_both_networks_of_figure_5_are_shown_the_same_images_of_no_training():
+    animals, vehicles = (it for it in define("figure5", "paper").runs() if it.verb == "visualize")
+    assert animals.arguments == vehicles.arguments and animals.source != vehicles.source
+    assert "--config.data.test_split=animals_validation" in animals.arguments
+    assert "vehicles_validation" in animals.arguments
 
 
 def last_tests(pattern, name, factor=1.0):
