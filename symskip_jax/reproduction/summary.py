@@ -190,9 +190,8 @@ def correlation_text(measured: Sequence[Measured]) -> str:
     if not texts:
         return ""
     return (
-        f"Correlation of PSNR and accuracy, with its 95 % interval, {'; '.join(texts)}. The "
-        "interval over runs takes all for independent, which seeds of one recipe are not; that "
-        "over means of recipes does not."
+        f"Correlation of PSNR and accuracy, with its 95 % interval, {'; '.join(texts)}. An "
+        "interval over runs takes all for independent, which seeds of one recipe are not."
     )
 
 
