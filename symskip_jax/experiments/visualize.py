@@ -251,7 +251,7 @@ def _shown(
     return clean, corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
 
 
-def _bytes(pixels: Array) -> np.ndarray:
+def _bytes(pixels: Array | np.ndarray) -> np.ndarray:
     return np.asarray(jnp.round(jnp.clip(pixels, 0, 255))).astype(np.uint8)
 
 

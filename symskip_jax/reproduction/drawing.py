@@ -133,7 +133,7 @@ def _bars_and_layers(experiment: Experiment, measured: Sequence[Measured], resul
         return _bars(experiment, measured, results)
     (width, height), below = _size_of_bars(measured), 4.4 + 0.25 * len(probes)
     figure = Figure(figsize=(width, height + below), layout="constrained")
-    bars, layers = figure.subfigures(2, 1, height_ratios=(height, below))
+    bars, layers = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
     _plot_bars(bars, measured)
     plot_probes(layers, probes)
     figure.suptitle(experiment.title, fontsize="large", color=_INK)
