@@ -12,9 +12,8 @@ that the weights of the reconstruction get small even with little of it
 
 Expected (supplement C): in pre-training Adam's PSNR is about 1.0 dB above SGD's; in fine-tuning
 Adam's accuracy is far below SGD's, and pre-training brings no gain. Wide ResNet from scratch, by
-its authors: 81.15 % (table 1). It takes about 3.1e17 FLOPs in pre-training and 2.5e17 in
-fine-tuning, for each optimiser, as `symskip reproduce supplement_c --scale paper --dry-run` counts
-them: without the evaluations. Measured: not run.
+its authors: 81.15 % (table 1). Cost: 3.1e17 FLOPs of pre-training and 2.6e17 of fine-tuning, for
+each optimiser. Measured: not run yet.
 """
 
 from ml_collections import ConfigDict

@@ -4,9 +4,9 @@
     symskip pretrain --config configs/imagenet.py:animals --workdir runs/animals
     symskip finetune --config configs/voc2007.py --workdir runs/voc2007 --init runs/imagenet
 
-What table 4, figure 4 and table 5 pre-train with; the paper gives no figure of the pre-training
-itself. `:animals` and `:vehicles` take 93,000 images of these (section 5.5.1). Cost: 9e17 FLOPs for
-all images, 4e17 for each subset. Measured: not run yet.
+What table 4, figure 4 and table 5 pre-train with; `:animals` and `:vehicles` take 93,000 images of
+these (section 5.5.1). Expected: the paper gives no figure of the pre-training itself. Cost: 9.1e17
+FLOPs for all images, 4.4e17 for each subset. Measured: not run yet.
 """
 
 from ml_collections import ConfigDict

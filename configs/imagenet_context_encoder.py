@@ -5,10 +5,9 @@
 
 No skips; a channel-wise fully connected layer between the halves; reconstruction of what is masked
 and a discriminator, 0.999 to 0.001. `:regions`, the default, masks regions of arbitrary shape,
-`:center` the central half of each side. Six epochs as in the paper's ImageNet recipe, about 9.0e17
-FLOPs in the auto-encoder, as `symskip reproduce table4 --scale paper --dry-run` counts them; those
-of the discriminator and of the evaluations come on top. Expected, fine-tuned on VOC 2007: 70.24 %
-mAP (table 4). Measured: not run yet.
+`:center` the central half of each side. Six epochs as in the paper's ImageNet recipe. Cost: 9.1e17
+FLOPs in the auto-encoder; those of the discriminator come on top. Expected, fine-tuned on VOC 2007:
+70.24 % mAP (table 4). Measured: not run yet.
 """
 
 from ml_collections import ConfigDict

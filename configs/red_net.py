@@ -7,10 +7,11 @@
 of photographs, which become grey; of each, a random 51x51 window is shown (the paper cuts 50x50
 ones), with noise of sigma 30 (`--config.corruption.sigma`; the paper reports 10, 30, 50 and 70).
 Expected: the paper measures BSD200 and 14 images of its own, not Set12, so there is no figure of
-it here to compare with. Not run at full size: with 300 photographs RED30 takes 2e16 FLOPs.
+it here to compare with. Cost: with 300 photographs RED30 takes 1.6e16 FLOPs. Measured: not run at
+full size yet.
 
-`:small` is RED10 with 16 filters and a higher rate. Measured on 160 photographs of VOC 2012, 8
-minutes of one CPU core: noise of sigma 30 on Set12, whole images, 27.59 dB restored and 18.84 dB as
+`:small` is RED10 with 16 filters and a higher rate, 8 minutes of one CPU core on 160 photographs of
+VOC 2012. Measured: noise of sigma 30 on Set12, whole images, 27.59 dB restored and 18.84 dB as
 corrupted (docs/reproduction.md, restoration).
 """
 

@@ -4,14 +4,15 @@ r"""PASCAL VOC 2012 segmentation with the decoder kept: Network-3 (section 5.4.2
     symskip finetune --config configs/voc2012_segmentation.py --workdir runs/masks \
         --config.data.name=voc_segmentation:VOCdevkit/VOC2012 --init runs/imagenet
 
-Figure 4 compares the mean IU on the validation split, over whole images, of this, of the
+Expected: figure 4 compares the mean IU on the validation split, over whole images, of this, of the
 pre-trained encoder alone (--config.finetune.init_parts=encoder) and of a random start (no --init);
-the text gives no numbers, but says that the first is the best. Cost: 7e16 FLOPs for each. Measured:
-not run yet.
+the text gives no numbers, but says that the first is the best. Cost: 6.8e16 FLOPs for each.
+Measured: not run yet.
 
 `:small` is an eighth as wide and sees images whose shorter side is 80 pixels, for two CPU cores;
-it pre-trains on the training images themselves (measured, on 110 of them: docs/reproduction.md,
-figure4):
+it pre-trains on the training images themselves. Measured on 110 of them, 3 minutes of one core for
+each command: 4.41 % mean IU with the decoder kept, 3.97 % with the encoder alone, 3.93 % from
+scratch (docs/reproduction.md, figure4).
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
     symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \

@@ -33,7 +33,8 @@ def main() -> int:
             write_tables(experiment, RESULTS)
             continue
         folder = RESULTS / experiment.name / experiment.scale
-        for name, text in files(experiment, measure(experiment, RESULTS)).items():
+        measured = measure(experiment, RESULTS)
+        for name, text in files(experiment, measured, RESULTS).items():
             if not (folder / name).exists() or (folder / name).read_text() != text:
                 differing.append(folder / name)
     table2 = markdown(measure(define("table2", "small"), RESULTS))

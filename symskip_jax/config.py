@@ -109,7 +109,7 @@ def _training(
     training.learning_rate = learning_rate  # at first
     training.momentum = 0.9  # of sgd alone
     training.weight_decay = 0.0  # of adamw, apart from the gradient, kernels; of sgd, in it, all
-    training.warmup_epochs = 0.0  # first ones, in which the rate rises from 0
+    training.warmup_epochs = 0.0  # in which the rate rises from 0, behind those of the head alone
     training.schedule = "milestones"  # or cosine: to 0 at the end, milestones aside
     training.ema_decay = 0.0  # a step, of an average of the weights to measure; 0: none
     training.milestones = milestones  # epochs at which the rate is multiplied ...

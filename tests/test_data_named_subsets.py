@@ -39,6 +39,17 @@ def test_animals_and_vehicles(data_dir):
     assert wnids_of("vehicles", data_dir) == [wnid for wnid in VEHICLES for _ in range(3)]
 
 
+def test_animals_among_the_images_for_validation(tmp_path):
+    wnids = tfds.core.tfds_path("datasets/imagenet2012/validation_labels.txt").read_text().split()
+    known = {it: {wnid for wnid, _ in read_class_list(it)} for it in ("animals", "vehicles")}
+    numbers = range(1, 31)
+    path = archives.write(tmp_path / "val.tar", archives.imagenet_validation(numbers)[0])
+    import_archives("imagenet2012", [path], str(tmp_path / "data"), any_checksum=True)
+    for name, chosen in known.items():
+        expected = [wnids[number - 1] for number in numbers if wnids[number - 1] in chosen]
+        assert expected and wnids_of(f"{name}_validation", tmp_path / "data") == expected
+
+
 def test_where_there_are_more_images_they_are_drawn_evenly(data_dir, monkeypatch):
     monkeypatch.setattr(named_subsets, "NUM_DRAWN", 4)
     drawn = wnids_of("animals", data_dir)

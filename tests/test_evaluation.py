@@ -117,8 +117,27 @@ def test_random_crops_are_the_same_each_time_however_they_are_batched(answering:
     assert len({round(loss, 6) for loss in [*others, found[0]["loss"]]}) == 3
 
 
-def test_the_outputs_of_crops_are_averaged(answering: tuple) -> None:
-    # In images that look alike wherever they are cut, any number of crops says what one does.
+def test_the_outputs_of_ten_crops_are_averaged(answering: tuple) -> None:
+    model, variables = answering
+    # As streams give them: cut already, to another window in each pass.
+    places = [(top, left) for top in (0, 2, 4) for left in (0, 1, 3)] + [(4, 4)]
+    crops = [WIDE["image"][:, top : top + 8, left : left + 8] for top, left in places]
+    passes = [
+        functools.partial(parts_of, {"image": crop, "label": DATA["label"]}, 4) for crop in crops
+    ]
+    logits = np.mean(
+        [model.apply(variables, tiny.NORMALIZATION.normalize(it), train=False) for it in crops], 0
+    )
+    found = classification_evaluator(model, tiny.NORMALIZATION, CROP, passes)(variables)
+    exponentials = np.exp(logits.astype(np.float64))
+    shares = exponentials[np.arange(10), DATA["label"]] / exponentials.sum(1)
+    assert found["loss"] == pytest.approx(-np.log(shares).mean(), rel=1e-5)
+    assert found["accuracy"] == (logits.argmax(1) == DATA["label"]).mean()
+    alone = [classification_evaluator(model, tiny.NORMALIZATION, CROP, [it]) for it in passes]
+    assert min(abs(it(variables)["loss"] - found["loss"]) for it in alone) > 1e-4
+
+
+def test_crops_of_images_that_look_alike_everywhere_say_what_one_does(answering: tuple) -> None:
     flat = np.broadcast_to(WIDE["image"][:, 4:5, 4:5], (10, 12, 12, 3))
     assert over(answering, flat, 10, 3) == pytest.approx(over(answering, flat, 10, 1), rel=1e-5)
 

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 from scipy.interpolate import RegularGridInterpolator
 from sklearn.metrics.pairwise import cosine_similarity
 
-from symskip_jax.analysis.maps import measure_stability, rank_by_activity, upsample
+from symskip_jax.analysis.maps import (
+    measure_stability,
+    rank_by_activity,
+    selectivity,
+    share_kept,
+    top_channels,
+    upsample,
+)
 
 RANDOM = np.random.default_rng(0)
 CLEAN = np.maximum(RANDOM.normal(size=(6, 5, 4, 3)), 0)
@@ -53,6 +61,24 @@ def test_what_is_kept_is_all_of_equal_maps_and_none_of_another_images():
 def test_the_most_active_channel_comes_first():
     scaled = CLEAN * np.array([1.0, 3.0, 2.0])
     assert rank_by_activity(scaled).tolist() == [1, 2, 0]
+
+
+def test_selectivity_is_the_t_statistic_of_scipy_less_the_numbers_of_images():
+    one, other = CLEAN[:4] + np.array([0.0, 2.0, 0.0]), CLEAN[4:]
+    found = selectivity(one, other)
+    expected = stats.ttest_ind(one.mean((1, 2)), other.mean((1, 2))).statistic
+    np.testing.assert_allclose(found, expected * np.sqrt(1 / 4 + 1 / 2))
+    assert selectivity(0 * one, 0 * other).tolist() == [0, 0, 0]
+
+
+def test_the_top_channels_tell_two_kinds_of_images_apart_from_both_sides():
+    raised = np.array([0.0, 2.0, -2.0])
+    one, other = np.maximum(CLEAN[:3] + raised, 0), CLEAN[3:]
+    assert [it.tolist() for it in top_channels(2, one, other)] == [[1], [2]]
+    assert [it.tolist() for it in top_channels(9, one, other)] == [[1, 0], [2]]
+    assert [it.tolist() for it in top_channels(2, CLEAN * np.array([1.0, 3.0, 2.0]))] == [[1, 2]]
+    # What goes from one side to the other is not kept.
+    assert share_kept([np.array([1, 0]), np.array([2])], [np.array([1, 2]), np.array([0])]) == 1 / 3
 
 
 def test_a_map_lies_where_the_convolution_saw_it():

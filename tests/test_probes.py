@@ -140,6 +140,7 @@ def test_a_stack_learns_the_same_in_steps_and_in_loops(monkeypatch):
         return train_stack(stack, network, "encoder.0.relu", unscaled, images, recipe)
 
     in_steps = learnt()
+    assert in_steps[1].shape == (2,) and in_steps[1][1] < in_steps[1][0]
     monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
     tiny.assert_close(learnt(), in_steps, rtol=1e-3)
 

@@ -1,6 +1,7 @@
 """Every experiment at the scale of smoke: the real commands, on data made for them."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +42,14 @@ def worker(folder):
     errors.close()
 
 
+MAPS = ("likeness_encoder.2.relu.png", "maps_encoder.2.relu.png")
+SHOWN = {
+    "figure2": [f"{it}/seed_0/reconstructions.png" for it in ("sheet", "sheet_stl10", "sheet_voc")],
+    "figure5": [f"maps_{it}/seed_0/{name}" for name in MAPS for it in ("animals", "vehicles")],
+    "figure6": [f"maps_animals/seed_0/{name}" for name in MAPS],
+}
+
+
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
     worker.stdin.write(f"{name}\n")
@@ -51,8 +60,13 @@ def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
         # More where another experiment, which runs more seeds, shares the run.
         assert len(it.values) >= experiment.seeds, it.cell
     results = folder / "results" / name / "smoke"
-    assert "not run" not in (results / "table.md").read_text()
-    assert (results / "plot.png").exists() and (results / "plot.svg").exists()
+    page = (results / "table.md").read_text()
+    assert "not run" not in page
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
+    assert pictures == SHOWN.get(name, []) and all((results / it).exists() for it in pictures)
+    assert (results / "plot.png").exists()
+    layers = name in ("figure3", "recipes")
+    assert ("encoder layer" in (results / "plot.svg").read_text()) == layers
 
 
 def test_a_command_that_is_stopped_stops_and_the_same_one_goes_on(tmp_path):

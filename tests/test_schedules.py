@@ -1,10 +1,14 @@
 """Learning rates: milestones, cosine, warm-up and the plateau rule of section 4."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
+from symskip_jax.config import base_config
+from symskip_jax.experiments.running import make_schedule
 from symskip_jax.training.schedules import (
     ADAM,
     cosine_schedule,
@@ -40,7 +44,7 @@ def test_the_cosine_is_torchs_after_a_line(warmup):
         expected.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         peer.step()
-    schedule = cosine_schedule(0.3, warmup, 20)
+    schedule = warmed_up(cosine_schedule(0.3, warmup, 20), warmup)
     np.testing.assert_allclose([schedule(i) for i in range(21)], [*expected, 0.0], atol=1e-7)
 
 
@@ -50,6 +54,19 @@ def test_a_warm_up_leaves_the_milestones_where_they_are():
     rates = [0, 0.05, 0.1, 0.15, 0.02, 0.025, 0.03, 0.03, 0.003]
     np.testing.assert_allclose([warm(i) for i in range(9)], rates, rtol=1e-5)
     assert warmed_up(plain, 0) is plain
+
+
+def test_the_rate_rises_once_the_head_has_learnt_alone():
+    recipe = base_config().finetune
+    recipe.learning_rate, recipe.epochs, recipe.warmup_epochs = 0.3, 5, 1.0
+    recipe.schedule = "cosine"
+    schedule = make_schedule(recipe, steps_per_epoch=3, frozen_steps=6)
+    rates = [0.3] * 6 + [0.0, 0.1, 0.2] + [0.15 * (1 + math.cos(math.pi * i / 6)) for i in range(7)]
+    np.testing.assert_allclose([schedule(i) for i in range(16)], rates, atol=1e-7)
+    recipe.schedule, recipe.milestones, recipe.milestone_factor = "milestones", (2, 4), 0.5
+    schedule = make_schedule(recipe, steps_per_epoch=3, frozen_steps=6)
+    rates = [0.3] * 6 + [0.0, 0.05, 0.1, 0.15, 0.15, 0.15, 0.075]
+    np.testing.assert_allclose([schedule(i) for i in range(13)], rates, atol=1e-7)
 
 
 @pytest.mark.parametrize("rule", [ADAM, sgd(0.9, 0.01)])

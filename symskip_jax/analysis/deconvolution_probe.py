@@ -36,7 +36,7 @@ def train_stack(
     scale: ChannelScale,
     images_nhwc: Array,
     recipe: Recipe,
-) -> Any:
+) -> tuple[Any, np.ndarray]:
     """Trains a stack to give the clean image back from its activation.
 
     The loss is the mean squared error of normalised pixels. Activations are computed anew in every
@@ -51,7 +51,7 @@ def train_stack(
         recipe: how.
 
     Returns:
-        The stack's parameters.
+        The stack's parameters, and the mean loss of each epoch, float32 [epochs].
     """
     count = len(images_nhwc)
     batch_size = min(recipe.batch_size, count)
@@ -59,7 +59,7 @@ def train_stack(
     optimizer = optax.adam(optax.cosine_decay_schedule(recipe.learning_rate, recipe.epochs * steps))
     blank = jnp.zeros((1, stack.shape.sizes[0][0], stack.shape.sizes[0][1], stack.shape.channels))
 
-    def step(state: Any, variables: Any, images: Array, indices_b: Array) -> Any:
+    def step(state: Any, variables: Any, images: Array, indices_b: Array) -> tuple[Any, Array]:
         params, moments = state
         batch = images[indices_b]
         target = network.normalized(batch)
@@ -69,11 +69,12 @@ def train_stack(
             output: Any = stack.apply({"params": params}, features)
             return jnp.mean(jnp.square(output - target))
 
-        updates, moments = optimizer.update(jax.grad(loss)(params), moments)
-        return optax.apply_updates(params, updates), moments
+        error, gradient = jax.value_and_grad(loss)(params)
+        updates, moments = optimizer.update(gradient, moments)
+        return (optax.apply_updates(params, updates), moments), error
 
-    def epoch(state: Any, variables: Any, images: Array, order_sb: Array) -> Any:
-        return lax.scan(lambda s, i: (step(s, variables, images, i), None), state, order_sb)[0]
+    def epoch(state: Any, variables: Any, images: Array, order_sb: Array) -> tuple[Any, Array]:
+        return lax.scan(lambda s, i: step(s, variables, images, i), state, order_sb)
 
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     in_steps = jax.default_backend() == "cpu"
@@ -84,8 +85,12 @@ def train_stack(
     random = np.random.RandomState(recipe.seed)
     params = stack.init(jax.random.key(recipe.seed), blank)["params"]
     state = params, optimizer.init(params)
+    losses = []
     for _ in range(recipe.epochs):
+        errors = []
         order = random.permutation(count)[: steps * batch_size].reshape(steps, batch_size)
         for indices in order if in_steps else order[None]:
-            state = advance(state, network.variables, images_nhwc, jnp.asarray(indices))
-    return state[0]
+            state, error = advance(state, network.variables, images_nhwc, jnp.asarray(indices))
+            errors.append(error)
+        losses.append(np.mean(jax.device_get(errors)))
+    return state[0], np.array(losses, np.float32)

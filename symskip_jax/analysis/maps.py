@@ -1,5 +1,6 @@
-"""How little the maps of a layer change when the image is corrupted (section 5.5.2, figure 6)."""
+"""What the maps of a layer tell apart, and how little corruption changes them (section 5.5.2)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,44 @@ def measure_stability(clean_nhwc: np.ndarray, corrupted_nhwc: np.ndarray) -> Map
 def rank_by_activity(clean_nhwc: np.ndarray) -> np.ndarray:
     """Returns the channels [C] of activations [N, h, w, C], that of the highest mean first."""
     return np.argsort(-clean_nhwc.mean((0, 1, 2)), kind="stable")
+
+
+def selectivity(one_nhwc: np.ndarray, other_nhwc: np.ndarray) -> np.ndarray:
+    """Returns how much more each channel is active on images of one kind than of another, [C].
+
+    An image's activity is the mean of the map. The difference of the two kinds' means is taken in
+    standard deviations within a kind, both kinds pooled; 0 where a channel never varies.
+
+    Args:
+        one_nhwc: [N, h, w, C] of one kind, N >= 1.
+        other_nhwc: [M, h, w, C] of the other.
+    """
+    one_nc, other_nc = (np.asarray(it, np.float64).mean((1, 2)) for it in (one_nhwc, other_nhwc))
+    squares_c = sum(((it - it.mean(0)) ** 2).sum(0) for it in (one_nc, other_nc))
+    deviation_c = np.sqrt(squares_c / max(1, len(one_nc) + len(other_nc) - 2))
+    difference_c = one_nc.mean(0) - other_nc.mean(0)
+    return np.divide(difference_c, deviation_c, np.zeros_like(difference_c), where=deviation_c > 0)
+
+
+def top_channels(
+    count: int, maps_nhwc: np.ndarray, other_nhwc: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Returns so many channels, or all if they are fewer, in lists, the first of each first.
+
+    One list of the most active; or, beside maps of images of another kind, two: of those that are
+    more active on the one kind, and of those that are on the other.
+    """
+    if other_nhwc is None:
+        return [rank_by_activity(maps_nhwc)[:count]]
+    order = np.argsort(-selectivity(maps_nhwc, other_nhwc), kind="stable")
+    count = min(count, len(order))
+    return [order[: count - count // 2], order[::-1][: count // 2]]
+
+
+def share_kept(tops: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> float:
+    """Returns the share of the channels of lists that are in the lists beside them too."""
+    kept = [np.isin(top, other) for top, other in zip(tops, others, strict=True)]
+    return float(np.concatenate(kept).mean())
 
 
 def upsample(maps_nhwc: np.ndarray, stride: int, size: tuple[int, int]) -> np.ndarray:

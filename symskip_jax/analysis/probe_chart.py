@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import MaxNLocator
 
 from symskip_jax.analysis.charts import line_styles
@@ -24,14 +24,18 @@ def draw_probes(path: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:
         path: without a suffix.
         probes: what `symskip probe` keeps, by label.
     """
-    panels = [
-        kind
-        for kind in _PANELS
-        if any(kind in layer for found in probes.values() for layer in found["layers"].values())
-    ]
-    figure = Figure(figsize=(0.4 + 4.8 * len(panels), 4.0), dpi=120, layout="constrained")
+    width = 0.4 + 4.8 * len(_panels(probes))
+    figure = Figure(figsize=(width, 4.0), dpi=120, layout="constrained")
+    plot_probes(figure, probes)
+    save_figure(figure, path)
+
+
+def plot_probes(figure: FigureBase, probes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Draws the same into a figure, or a part of one, laid out with constraints."""
+    panels = _panels(probes)
     styles = line_styles(probes)
-    for axes, kind in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, kind in zip(drawn, panels, strict=True):
         key, factor, title = _PANELS[kind]
         for i, (label, found) in enumerate(probes.items()):
             measured = [
@@ -55,8 +59,16 @@ def draw_probes(path: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y", color=GRID_COLOUR, linewidth=0.8)
         axes.spines[["top", "right"]].set_visible(False)
-    handles, labels = figure.axes[0].get_legend_handles_labels()
+    handles, labels = drawn[0].get_legend_handles_labels()
     figure.legend(
         handles, labels, loc="outside lower center", ncols=min(len(labels), 3), frameon=False
     )
-    save_figure(figure, path)
+
+
+def _panels(probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns which kinds of probe there are."""
+    return [
+        kind
+        for kind in _PANELS
+        if any(kind in layer for found in probes.values() for layer in found["layers"].values())
+    ]

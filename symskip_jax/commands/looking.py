@@ -18,6 +18,8 @@ examples:
 examples:
   symskip visualize --workdir runs/4k
   symskip visualize --workdir runs/4k --layer encoder.2.relu --images 4
+  symskip visualize --workdir runs/animals --config.data.test_split=animals_validation \
+      --against vehicles_validation
   symskip visualize --reconstructions --workdir runs/gaussian runs/big_block runs/small_blocks
 """,
 }
@@ -69,6 +71,11 @@ def describe(add: AddVerb) -> None:
         "--layer", help="as encoder.11.relu; default the 12th ReLU, or the deepest of fewer"
     )
     visualize.add_argument(
+        "--against",
+        metavar="SPLIT",
+        help="draw its images too, and the channels that tell the two apart best",
+    )
+    visualize.add_argument(
         "--images", type=int, default=6, metavar="N", help="how many are drawn; default 6"
     )
     visualize.add_argument(
@@ -112,11 +119,11 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)} must be 1 or more")
     if arguments.reconstructions:
-        if arguments.layer is not None:
-            raise UserError(
-                f"--layer {arguments.layer} means nothing with --reconstructions: "
-                "leave one of them away"
-            )
+        for name in ("layer", "against"):
+            if (value := getattr(arguments, name)) is not None:
+                raise UserError(
+                    f"--{name} {value} means nothing with --reconstructions: leave one of them away"
+                )
         visualize_reconstructions(
             arguments.workdir,
             step=arguments.step,
@@ -135,6 +142,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         arguments.workdir[0],
         step=arguments.step,
         layer=arguments.layer,
+        against=arguments.against,
         images=arguments.images,
         channels=arguments.channels,
         out=arguments.out,

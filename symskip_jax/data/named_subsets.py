@@ -22,7 +22,8 @@ from symskip_jax.errors import UserError
 
 SUBSETS_FILE = "subsets.json"
 
-# Subsets of a dataset's "train" by lists of classes, and how many images of them are drawn.
+# Subsets of a dataset's "train" by lists of classes, and how many images of them are drawn; of its
+# "validation", as NAME_validation, all are taken.
 CLASS_LISTS = {"imagenet2012": ("animals", "vehicles")}
 NUM_DRAWN = 93_000
 DRAW_SEED = 0
@@ -44,7 +45,9 @@ class NamedSubset(NamedTuple):
 
 def subset_names(prepared: Prepared) -> tuple[str, ...]:
     """The names that `find_subset` knows for a dataset, beside its splits."""
-    return (*_read_subsets(prepared), *CLASS_LISTS.get(prepared.name, ()))
+    lists = CLASS_LISTS.get(prepared.name, ())
+    unseen = (f"{it}_validation" for it in lists if "validation" in prepared.num_images)
+    return (*_read_subsets(prepared), *lists, *unseen)
 
 
 def find_subset(
@@ -71,11 +74,13 @@ def find_subset(
             f"'{name}' of tfds:{prepared.name} is not in {prepared.path}, as TFDS leaves it out: "
             f"remove that folder and run `symskip data import {prepared.name} {archive}`"
         )
-    if name in CLASS_LISTS.get(prepared.name, ()) and "train" in prepared.num_images:
-        source = open_split("train")
-        chosen = {wnid for wnid, _ in read_class_list(name)}
+    listed = name.removesuffix("_validation")
+    split = "train" if listed == name else "validation"
+    if listed in CLASS_LISTS.get(prepared.name, ()) and split in prepared.num_images:
+        source = open_split(split)
+        chosen = {wnid for wnid, _ in read_class_list(listed)}
         is_chosen_k = np.array([it in chosen for it in source.class_names or ()], bool)
-        return NamedSubset("train", _draw(source.labels(), is_chosen_k))
+        return NamedSubset(split, _draw(source.labels(), is_chosen_k))
     return None
 
 

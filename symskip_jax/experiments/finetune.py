@@ -64,8 +64,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             f"finetune.epochs={recipe.epochs}, the epochs in all"
         )
     steps_per_epoch = setup.check_batches(recipe, "finetune", len(train))
-    schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
+    schedule = make_schedule(recipe, steps_per_epoch, head_steps)
     optimizer = make_optimizer(recipe, schedule, steps_per_epoch, head_steps)
     transform = FinetuneTransform(
         setup.make_finetune_augmentation(config, normalization),

@@ -34,16 +34,24 @@ def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) ->
     )
 
 
-def make_schedule(training: ConfigDict, steps_per_epoch: int) -> optax.Schedule:
-    """Returns the learning rates of a section."""
+def make_schedule(
+    training: ConfigDict, steps_per_epoch: int, frozen_steps: int = 0
+) -> optax.Schedule:
+    """Returns the learning rates of a section.
+
+    The rate rises, where that is asked for, from when the whole network learns: before, in the
+    first `frozen_steps`, the head has the full one.
+    """
     warmup_steps = round(training.warmup_epochs * steps_per_epoch)
     if training.schedule == "cosine":
+        held_steps = frozen_steps + warmup_steps
         total_steps = training.epochs * steps_per_epoch
-        return schedules.cosine_schedule(training.learning_rate, warmup_steps, total_steps)
-    milestones = schedules.milestone_schedule(
-        training.learning_rate, training.milestones, training.milestone_factor, steps_per_epoch
-    )
-    return schedules.warmed_up(milestones, warmup_steps)
+        rates = schedules.cosine_schedule(training.learning_rate, held_steps, total_steps)
+    else:
+        rates = schedules.milestone_schedule(
+            training.learning_rate, training.milestones, training.milestone_factor, steps_per_epoch
+        )
+    return schedules.warmed_up(rates, warmup_steps, frozen_steps)
 
 
 def make_optimizer(

@@ -12,7 +12,13 @@ import numpy as np
 from jax import Array
 
 from symskip_jax.analysis.map_sheet import draw_likeness, draw_maps
-from symskip_jax.analysis.maps import measure_stability, rank_by_activity
+from symskip_jax.analysis.maps import (
+    measure_stability,
+    rank_by_activity,
+    selectivity,
+    share_kept,
+    top_channels,
+)
 from symskip_jax.analysis.sheets import Row, decibels, draw_sheet
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.reconstruction import corrupt_for_evaluation, reconstruct
@@ -37,6 +43,7 @@ def visualize_maps(
     *,
     step: str = "latest",
     layer: str | None = None,
+    against: str | None = None,
     images: int = 6,
     channels: int = 8,
     out: Path | None = None,
@@ -45,15 +52,20 @@ def visualize_maps(
 ) -> dict[str, Any]:
     """Draws maps of a layer of test images, clean and corrupted, and measures their likeness.
 
-    Writes `maps_LAYER.png` (the most active channels over the images), `maps_LAYER.json` (the
-    likeness, see `MapStability`, per channel and overall) and `likeness_LAYER.png` and `.svg`
-    (the same as a chart), and prints the overall figures.
+    Writes `maps_LAYER.png` (the top channels over the images), `maps_LAYER.json` (the likeness, see
+    `MapStability`, per channel and overall, and how many of the channels drawn are the top ones of
+    corrupted images too) and `likeness_LAYER.png` and `.svg` (the same as a chart), and prints the
+    overall figures.
+
+    The top channels are the most active ones; or, with `against`, half of them those that are more
+    active on the test images than on that split's, and half those that are less.
 
     Args:
         workdir: of the run.
         step: `latest`, `best` or a number.
         layer: as `encoder.11.relu`; None for the 12th ReLU, or the deepest of fewer.
-        images: how many are drawn; likeness is measured on 64, or these if they are more.
+        against: another split, whose images are drawn and measured too; None for none.
+        images: how many of a split are drawn; likeness is measured on 64, or these if more.
         channels: how many are drawn.
         out: folder to write to; None for `images` in `workdir`.
         config_path: of a configuration whose data to take instead of the run's own; or None.
@@ -63,12 +75,16 @@ def visualize_maps(
         What the JSON file holds.
 
     Raises:
-        UserError: there is no such checkpoint or layer, or the data does not suit the network.
+        UserError: there is no such checkpoint, layer or split, the data does not suit the network,
+            or one channel is to tell two splits apart.
     """
+    if against is not None and channels < 2:
+        raise UserError(f"--channels {channels} must be 2 or more with --against, one of each kind")
     run = open_run(workdir, step, config_path, list(overrides))
-    test = load_split(run.config, run.config.data.test_split)
-    network = run.network(test)
-    shapes = network.layers(test.channels)
+    splits = [run.config.data.test_split, *([] if against is None else [against])]
+    shown = [load_split(run.config, it) for it in splits]
+    network = run.network(shown[0])
+    shapes = network.layers(shown[0].channels)
     if layer is None:
         layer = list(shapes)[:PAPERS_LAYER][-1]
     if layer not in shapes:
@@ -79,30 +95,45 @@ def visualize_maps(
         return network.activation(variables, layer, pixels)
 
     corruption = setup.make_corruption(run.config, network.normalization)
-    clean, corrupted = _shown(corruption, network.crop, test.first(max(images, MEASURED_IMAGES)))
+    count = max(images, MEASURED_IMAGES)
+    pairs = [_shown(corruption, network.crop, it.first(count)) for it in shown]
+    clean, corrupted = (np.concatenate(it) for it in zip(*pairs, strict=True))
     maps, corrupted_maps = (
         np.concatenate([maps_of(network.variables, image[None]) for image in pixels])
         for pixels in (clean, corrupted)
     )
+
+    def by_split(values: np.ndarray) -> list[np.ndarray]:
+        return np.split(values, np.cumsum([len(it) for it, _ in pairs])[:-1])
+
     order = rank_by_activity(maps)
+    tops = top_channels(channels, *by_split(maps))
+    corrupted_tops = top_channels(channels, *by_split(corrupted_maps))
     stability = measure_stability(maps, corrupted_maps)
-    overall = stability.overall()
+    overall = {**stability.overall(), "top_kept": share_kept(tops, corrupted_tops)}
+    selective_c = None
+    if against is not None:
+        selective_c = selectivity(*by_split(maps))
+        overall["selectivity"] = float(selective_c[tops[0]].mean())
+        overall["selectivity_against"] = -float(selective_c[tops[1]].mean())
     corrupted_c, between_c = stability.corrupted_c.tolist(), stability.between_c.tolist()
     activity = maps.mean((0, 1, 2))
     found = {
         **run.facts(),
         "layer": layer,
         "shape": list(shapes[layer]),
-        "data": test.name,
+        "data": [it.name for it in shown],
         "images": len(clean),
         "corruption": describe_corruption(corruption).replace("\n", ", "),
-        "likeness": overall,
+        "overall": overall,
+        "top": [top.tolist() for top in tops],
         "channels": [
             {
                 "channel": c,
                 "activity": float(activity[c]),
                 "corrupted": _number(corrupted_c[c]),
                 "between": _number(between_c[c]),
+                **({} if selective_c is None else {"selectivity": float(selective_c[c])}),
             }
             for c in order.tolist()
         ],
@@ -110,14 +141,15 @@ def visualize_maps(
     out = workdir / "images" if out is None else out
     make_workdir(out)
     write_json(out / f"maps_{layer}.json", found)
-    drawn = order[:channels]
+    drawn = np.concatenate(tops)
+    rows = np.concatenate([it[:images] for it in by_split(np.arange(len(clean)))])
     stride = 2 ** len(sizes_between(shapes[layer][:2], network.crop))
     draw_maps(
         out / f"maps_{layer}.png",
-        (_bytes(clean[:images]), _bytes(corrupted[:images])),
-        (maps[:images, ..., drawn], corrupted_maps[:images, ..., drawn]),
+        (_bytes(clean[rows]), _bytes(corrupted[rows])),
+        (maps[rows][..., drawn], corrupted_maps[rows][..., drawn]),
         stride,
-        [f"channel {c}\n{_words(corrupted_c[c])}" for c in drawn.tolist()],
+        [_title(c, corrupted_c[c], selective_c) for c in drawn.tolist()],
     )
     draw_likeness(
         out / f"likeness_{layer}",
@@ -219,7 +251,7 @@ def _shown(
     return clean, corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
 
 
-def _bytes(pixels: Array) -> np.ndarray:
+def _bytes(pixels: Array | np.ndarray) -> np.ndarray:
     return np.asarray(jnp.round(jnp.clip(pixels, 0, 255))).astype(np.uint8)
 
 
@@ -227,5 +259,8 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _words(likeness: float) -> str:
-    return "dark" if np.isnan(likeness) else f"{likeness:.2f} alike"
+def _title(channel: int, likeness: float, selective_c: np.ndarray | None) -> str:
+    lines = [f"channel {channel}", "dark" if np.isnan(likeness) else f"{likeness:.2f} alike"]
+    if selective_c is not None:
+        lines.append(f"{selective_c[channel]:+.1f} sd")
+    return "\n".join(lines)

@@ -113,7 +113,7 @@ def write_tables(experiment: Experiment, results: Path) -> None:
     folder = results / experiment.name / experiment.scale
     measured = measure(experiment, results)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files(experiment, measured).items():
+    for name, text in files(experiment, measured, results).items():
         write_atomically(folder / name, text.encode())
     if any(it.values for it in measured):
         draw(experiment, measured, folder, results)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import Experiment, Scale
+from symskip_jax.reproduction.pictures import beside_one_another
 from symskip_jax.reproduction.summary import Measured, correlation_text, interval_text, measure
 from symskip_jax.reproduction.tables import (
     TO_PAPER,
@@ -51,6 +52,9 @@ def experiment_section(name: str, results: Path) -> str:
         if (folder / "plot.png").exists():
             picture = f"../results/{name}/{experiment.scale}/plot.png"
             lines += ["", f"![{name} at the scale {experiment.scale}]({picture})"]
+        prefix = f"../results/{name}/{experiment.scale}/"
+        if pictures := beside_one_another(experiment, results, prefix):
+            lines += ["", pictures]
     return "\n".join(lines)
 
 

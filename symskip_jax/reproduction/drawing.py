@@ -5,15 +5,16 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.files import write_atomically
+from symskip_jax.analysis.probe_chart import plot_probes
 from symskip_jax.reproduction.grid import Experiment
 from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
 
@@ -44,11 +45,23 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
 
 
 def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
-    """Seeds as points, their mean with its 95 % interval, the paper's figure as a ring."""
+    """The figures of the cells, a panel for each column."""
+    figure = Figure(figsize=_size_of_bars(measured), layout="constrained")
+    _plot_bars(figure, measured)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
+def _size_of_bars(measured: Sequence[Measured]) -> tuple[float, float]:
+    """Returns width and height in inches."""
+    columns, rows = ({getattr(it.cell, name) for it in measured} for name in ("column", "row"))
+    return 4.2 + 2.8 * len(columns), 1.6 + 0.3 * len(rows)
+
+
+def _plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
+    """Draws seeds as points, their mean with its 95 % interval, the paper's figure as a ring."""
     columns = list(dict.fromkeys(it.cell.column for it in measured))
     rows = list(dict.fromkeys(it.cell.row for it in measured))
-    size = (4.2 + 2.8 * len(columns), 1.6 + 0.3 * len(rows))
-    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
     for ax, column in zip(axes, columns, strict=True):
         drawn = []
@@ -86,8 +99,6 @@ def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -
         ring = axes[0].plot([], [], "o", mfc="none", color="#D55E00", label="paper, full size")[0]
         handles.append(ring)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
-    return figure
 
 
 def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
@@ -108,37 +119,56 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
 
 
 def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
-    """Accuracy and PSNR of the probes, layer by layer."""
-    curves: dict[str, list[dict]] = {}
-    for it in measured:
-        for seed in it.values:
-            path = it.cell.run.folder(results, experiment.scale, seed) / "probe.json"
-            curves.setdefault(it.cell.row, []).append(json.loads(path.read_text())["layers"])
+    """What the probes say, layer by layer."""
     figure = Figure(figsize=(11, 4.4), layout="constrained")
-    axes = figure.subplots(1, 2)
-    styles = line_styles(curves)
-    panels = (
-        ("classification", "accuracy", 100.0, "test accuracy (%)"),
-        ("reconstruction", "psnr", 1.0, "PSNR rebuilt (dB)"),
-    )
-    for ax, (kind, name, factor, label) in zip(axes, panels, strict=True):
-        for row, probes in curves.items():
-            values = [[factor * it[kind][name] for it in probe.values()] for probe in probes]
-            means = np.mean(values, axis=0)
-            ax.plot(range(1, len(means) + 1), means, "o-", color=styles[row].colour, label=row)
-        ax.set_xlabel("encoder layer")
-        ax.set_ylabel(label)
-        ax.xaxis.get_major_locator().set_params(integer=True)
-        ax.grid(color="#d5dade", linewidth=0.8)
-        ax.spines[["top", "right"]].set_visible(False)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
+    plot_probes(figure, _probes(experiment, measured, results))
     figure.suptitle(experiment.title, fontsize="large", color=_INK)
     return figure
+
+
+def _bars_and_layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """The figures of the cells, and below them what the probes say of every layer."""
+    probes = _probes(experiment, measured, results)
+    if not probes:
+        return _bars(experiment, measured, results)
+    (width, height), below = _size_of_bars(measured), 4.4 + 0.25 * len(probes)
+    figure = Figure(figsize=(width, height + below), layout="constrained")
+    bars, layers = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
+    _plot_bars(bars, measured)
+    plot_probes(layers, probes)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
+def _probes(
+    experiment: Experiment, measured: Sequence[Measured], results: Path
+) -> dict[str, dict[str, Any]]:
+    """Returns what probes found, the mean over seeds, by row, as `symskip probe` keeps it."""
+    layers: dict[str, dict[int, dict]] = {}
+    for it in measured:
+        if it.cell.run.verb == "probe":
+            for seed in it.values:
+                path = it.cell.run.folder(results, experiment.scale, seed) / "probe.json"
+                found = json.loads(path.read_text())["layers"]
+                layers.setdefault(it.cell.row, {})[seed] = found
+    return {row: {"layers": _mean(list(of_seeds.values()))} for row, of_seeds in layers.items()}
+
+
+def _mean(records: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Returns the mean of each number of records of one form; what is no number is left out."""
+    means: dict[str, Any] = {}
+    for key, first in records[0].items():
+        values = [it[key] for it in records]
+        if isinstance(first, dict):
+            means[key] = _mean(values)
+        elif isinstance(first, int | float):
+            means[key] = statistics.fmean(values)
+    return means
 
 
 _DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] = {
     "bars": _bars,
     "scatter": _scatter,
     "layers": _layers,
+    "bars and layers": _bars_and_layers,
 }

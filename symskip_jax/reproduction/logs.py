@@ -29,8 +29,8 @@ def figures(folder: Path) -> dict[str, float]:
 
 def _numbers(content: dict[str, Any]) -> dict[str, Any]:
     """Returns what a command's JSON file says, in one level."""
-    if "likeness" in content:  # of visualize
-        return content["likeness"]
+    if "overall" in content:  # of visualize
+        return content["overall"]
     if "layers" in content:  # of probe
         layers = list(content["layers"].values())
         found = {}

@@ -171,7 +171,8 @@ def pairs(
 def correlation_text(measured: Sequence[Measured]) -> str:
     """Returns how PSNR and accuracy go together: over all runs, and with one network and start.
 
-    Pearson's coefficient with its 95 % interval; "" of fewer than four runs.
+    Pearson's coefficient with its 95 % interval: over runs, as if the seeds of a recipe were
+    independent; and over the means of recipes. "" of fewer than four runs.
     """
     alike = [it for it in measured if _trained_alike(it.cell, measured[0].cell)]
     texts = []
@@ -180,14 +181,25 @@ def correlation_text(measured: Sequence[Measured]) -> str:
         (f"those of one network and start ({measured[0].cell.row} …)", alike),
     ):
         x_of, y_of = pairs(cells)
-        xs, ys = (sum(it.values(), []) for it in (x_of, y_of))
-        if len(xs) > 3:
-            found = stats.pearsonr(xs, ys)
-            low, high = found.confidence_interval(CONFIDENCE)
-            texts.append(
-                f"over {len(xs)} runs, {what}: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})"
-            )
-    return f"Correlation of PSNR and accuracy {'; '.join(texts)}." if texts else ""
+        runs = [sum(it.values(), []) for it in (x_of, y_of)]
+        means = [[statistics.fmean(values) for values in it.values()] for it in (x_of, y_of)]
+        if len(runs[0]) > 3:
+            texts.append(f"over {len(runs[0])} runs, {what}: {_correlation(*runs)}")
+        if len(means[0]) > 3:
+            texts.append(f"over the means of these {len(means[0])} recipes: {_correlation(*means)}")
+    if not texts:
+        return ""
+    return (
+        f"Correlation of PSNR and accuracy, with its 95 % interval, {'; '.join(texts)}. An "
+        "interval over runs takes all for independent, which seeds of one recipe are not."
+    )
+
+
+def _correlation(xs: Sequence[float], ys: Sequence[float]) -> str:
+    """Returns Pearson's coefficient and its interval, by Fisher's transformation."""
+    found = stats.pearsonr(xs, ys)
+    low, high = found.confidence_interval(CONFIDENCE)
+    return f"{found.statistic:+.2f} ({low:+.2f} to {high:+.2f})"
 
 
 def _trained_alike(one: Cell, other: Cell) -> bool:

@@ -4,8 +4,10 @@ import csv
 import io
 import statistics
 from collections.abc import Sequence
+from pathlib import Path
 
 from symskip_jax.reproduction.grid import Experiment
+from symskip_jax.reproduction.pictures import beside_one_another
 from symskip_jax.reproduction.summary import (
     Measured,
     against,
@@ -57,13 +59,13 @@ def _baselines(measured: Sequence[Measured]) -> set[str]:
     return {it.cell.baseline for it in measured if against(it, baseline_of(it, measured))}
 
 
-def files(experiment: Experiment, measured: Sequence[Measured]) -> dict[str, str]:
+def files(experiment: Experiment, measured: Sequence[Measured], results: Path) -> dict[str, str]:
     """Returns the tables of an experiment by the names of their files."""
-    return {"table.md": page(experiment, measured), "table.csv": as_csv(measured)}
+    return {"table.md": page(experiment, measured, results), "table.csv": as_csv(measured)}
 
 
-def page(experiment: Experiment, measured: Sequence[Measured]) -> str:
-    """Returns the table with its title and how it was made."""
+def page(experiment: Experiment, measured: Sequence[Measured], results: Path) -> str:
+    """Returns the table with its title, how it was made, and what was drawn."""
     command = f"symskip reproduce {experiment.name} --scale {experiment.scale}"
     parts = [
         f"# {experiment.title}",
@@ -73,6 +75,8 @@ def page(experiment: Experiment, measured: Sequence[Measured]) -> str:
     ]
     if experiment.drawing == "scatter" and (text := correlation_text(measured)):
         parts.append(text)
+    if pictures := beside_one_another(experiment, results):
+        parts.append(pictures)
     return "\n\n".join(parts) + "\n"
 
 

@@ -22,20 +22,23 @@ def milestone_schedule(
     return optax.piecewise_constant_schedule(learning_rate, boundaries)
 
 
-def warmed_up(schedule: optax.Schedule, warmup_steps: int) -> optax.Schedule:
-    """Multiplies the rates of the first steps by 0, 1 / warmup_steps, 2 / warmup_steps ..."""
+def warmed_up(schedule: optax.Schedule, warmup_steps: int, first_step: int = 0) -> optax.Schedule:
+    """Multiplies the rates from `first_step` on by 0, 1 / warmup_steps, 2 / warmup_steps ..."""
     if warmup_steps == 0:
         return schedule
 
     def warming(step: Any) -> Array:
-        return schedule(step) * jnp.minimum(1.0, step / warmup_steps)
+        share = jnp.where(step < first_step, 1.0, (step - first_step) / warmup_steps)
+        return schedule(step) * jnp.minimum(1.0, share)
 
     return warming
 
 
-def cosine_schedule(learning_rate: float, warmup_steps: int, total_steps: int) -> optax.Schedule:
-    """Rises from 0 in a line, and falls to 0 at `total_steps` as half a cosine wave."""
-    return optax.warmup_cosine_decay_schedule(0.0, learning_rate, warmup_steps, total_steps)
+def cosine_schedule(learning_rate: float, held_steps: int, total_steps: int) -> optax.Schedule:
+    """Holds the rate for the first steps, then falls to 0 at `total_steps` as half a cosine."""
+    held = optax.constant_schedule(learning_rate)
+    falling = optax.cosine_decay_schedule(learning_rate, max(1, total_steps - held_steps))
+    return optax.join_schedules([held, falling], [held_steps])
 
 
 def adamw(weight_decay: float) -> optax.GradientTransformation:

@@ -12,7 +12,7 @@ from symskip_jax.reproduction.definitions.starts import (
     seeds_at,
     settings_at,
 )
-from symskip_jax.reproduction.definitions.stl10 import ten_folds
+from symskip_jax.reproduction.definitions.stl10 import ten_folds, unlabelled_stl10
 from symskip_jax.reproduction.definitions.voc import imagenet_starts
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
@@ -49,11 +49,14 @@ TUNED = {
     "no_skip": "5e-3",
     "skip": "2e-3",
     "skip_he": "5e-3",
+    # Fine-tuned on clean images alone, as `recipes` does.
+    "skip_clean": "2e-3",
+    "skip_he_clean": "5e-3",
 }
 
 
 def rates_at(scale: Scale) -> Mapping[str, str]:
-    """Returns the tuned learning rate of each start of table 2, by its name."""
+    """Returns the tuned learning rate of each start, by its name in `rates`."""
     return TUNED if scale == "small" else {}
 
 
@@ -84,32 +87,29 @@ def table2(scale: Scale) -> Experiment:
 
 def figure2(scale: Scale) -> Experiment:
     """Reconstructions under the three corruptions, each by a network trained for it."""
-    starts = Starts("figure2", config_at("cifar10_4k", scale), "cifar10", settings_at(scale))
-    block = "(6, 6)" if scale == "smoke" else "(12, 12)"
-    corruptions = (
-        ("Gaussian noise", "gaussian", ("corruption.kind=gaussian", "corruption.sigma=30.0")),
-        (
-            "one big block",
-            "big_block",
-            ("corruption.num_blocks=1", f"corruption.block_size={block}"),
-        ),
-    )
-    runs = {row: starts.pretrain(name, *settings) for row, name, settings in corruptions}
+    config = config_at("cifar10_4k", scale)
+    cifar = Starts("figure2", config, "cifar10", settings_at(scale))
+    runs = _corrupted(cifar, 6 if scale == "smoke" else 12)
     runs["many small blocks"] = limited_labels(scale).pretrain("pretrain_skip")
     cells = tuple(
         Cell(row, f"{what} {PSNR}", run, metric)
         for row, run in runs.items()
         for what, metric in (("rebuilt", "psnr"), ("corrupted", "psnr_identity"))
     )
-    sources = tuple(runs.values())
-    sheets = [_sheet("sheet", "cifar10", sources)]
-    # The supplement's figures of other images: what was trained for tables 3 and 4 rebuilds them.
+    sheets = [_sheet("sheet", "cifar10", tuple(runs.values()))]
+    # The supplement's figures of other images, beside what was trained for tables 3 and 4.
     if scale != "small":
-        stl10 = ten_folds(scale).pretrain("pretrain_skip")
-        imagenet = imagenet_starts("table4", scale).pretrain("pretrain_skip")
+        of_stl10 = [ten_folds(scale).pretrain("pretrain_skip")]
+        of_imagenet = [imagenet_starts("table4", scale).pretrain("pretrain_skip")]
+        if scale == "paper":
+            stl10 = unlabelled_stl10("figure2", scale, "stl10_")
+            imagenet = imagenet_starts("figure2", scale, prefix="imagenet_")
+            # As large a share of the side as 12 of CIFAR's 29 pixels.
+            of_stl10 = [*_corrupted(stl10, 37).values(), *of_stl10]
+            of_imagenet = [*_corrupted(imagenet, 93).values(), *of_imagenet]
         on_voc = ("--config.data.name=voc:{data}", "--config.data.test_split=test")
-        sheets.append(_sheet("sheet_stl10", "stl10", (stl10,)))
-        sheets.append(_sheet("sheet_voc", "voc2007", (imagenet,), *on_voc))
+        sheets.append(_sheet("sheet_stl10", "stl10", tuple(of_stl10)))
+        sheets.append(_sheet("sheet_voc", "voc2007", tuple(of_imagenet), *on_voc))
     return Experiment(
         "figure2",
         scale,
@@ -119,6 +119,17 @@ def figure2(scale: Scale) -> Experiment:
         1,
         pictures=tuple(sheets),
     )
+
+
+def _corrupted(starts: Starts, side: int) -> dict[str, Run]:
+    """Returns pre-trainings under the two corruptions that no table has; a block is `side` wide."""
+    block = ("corruption.num_blocks=1", f"corruption.block_size=({side}, {side})")
+    return {
+        "Gaussian noise": starts.pretrain(
+            "gaussian", "corruption.kind=gaussian", "corruption.sigma=30.0"
+        ),
+        "one big block": starts.pretrain("big_block", *block),
+    }
 
 
 def _sheet(name: str, role: str, sources: tuple[Run, ...], *arguments: str) -> Run:

@@ -20,7 +20,9 @@ LONGER = "from scratch, He, equal budget"
 PRETRAINING = {
     "paper": ("the paper's", ()),
     "gaussian": ("the paper's, from Gaussian(0, 0.01)", ("model.init=gaussian",)),
+    # Both add up to as many pixels, 648 and 650, before blocks overlap: 3 times the paper's.
     "heavier": ("larger masks", ("corruption.block_size=(9, 9)",)),
+    "more_blocks": ("more masks", ("corruption.num_blocks=26",)),
     "noise_levels": (
         "Gaussian noise, 10 to 100 per image",
         ("corruption.kind=gaussian", "corruption.sigma=10.0", "corruption.sigma_max=100.0"),
@@ -67,7 +69,7 @@ def recipes(scale: Scale) -> Experiment:
         cells.append(Cell(row, column, run, "accuracy", 100.0, baseline=baseline))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        like = {"gaussian": "skip"}.get(name, "skip_he")
+        like = {"gaussian": "skip_clean", "corrupted": "skip_he"}.get(name, "skip_he_clean")
         start = "random_he" if source is None else like
         rate = (f"finetune.learning_rate={rates[start]}",) if start in rates else ()
         own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
@@ -109,7 +111,7 @@ def recipes(scale: Scale) -> Experiment:
         row = f"from scratch, He, {what}"
         add(4000, row, tuned(f"scratch_{name}", 4000, None, *own), "from scratch, He")
         run = tuned(f"paper_{name}", 4000, sources["paper"], *own)
-        add(4000, f"pre-trained: the paper's, {what}", run, row)
+        add(4000, f"pre-trained: the paper's, {what}", run)
     for name, (what, _) in pretraining.items():
         run = _probe(name, sources[name], scale)
         for column, metric in (
@@ -124,6 +126,7 @@ def recipes(scale: Scale) -> Experiment:
         "beyond the paper",
         tuple(cells),
         {"paper": 3, "small": 3, "smoke": 1}[scale],
+        "bars and layers",
     )
 
 

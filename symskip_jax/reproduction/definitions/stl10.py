@@ -6,13 +6,19 @@ from symskip_jax.reproduction.grid import Experiment, Scale
 
 def ten_folds(scale: Scale) -> Starts:
     """100,000 images without labels, once; then the ten folds of 1,000: seed k is fold k."""
+    return unlabelled_stl10("table3", scale)
+
+
+def unlabelled_stl10(experiment: str, scale: Scale, prefix: str = "") -> Starts:
+    """The same, of another experiment's."""
     # The invented data of smoke has one fold.
     fold = () if scale == "smoke" else ("data.train_split=fold_{seed}",)
     return Starts(
-        "table3",
+        experiment,
         config_at("stl10", scale),
         "stl10",
         settings_at(scale),
+        prefix=prefix,
         alone=("data.pretrain_split=train",) if scale == "smoke" else (),
         paired=fold,
         once=True,

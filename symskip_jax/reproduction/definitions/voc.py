@@ -49,10 +49,14 @@ def _settings(scale: Scale) -> tuple[str, ...]:
     return {"paper": (), "small": _SMALL, "smoke": _SMOKE}[scale]
 
 
-def imagenet_starts(experiment: str, scale: Scale, config: str = "imagenet") -> Starts:
+def imagenet_starts(
+    experiment: str, scale: Scale, config: str = "imagenet", prefix: str = ""
+) -> Starts:
     """Pre-training on ImageNet, or part of it, and VOC 2007."""
     alone = _SMOKE_SPLITS if scale == "smoke" else ()
-    return Starts(experiment, config, "imagenet", _settings(scale), task=_TASK, alone=alone)
+    return Starts(
+        experiment, config, "imagenet", _settings(scale), task=_TASK, prefix=prefix, alone=alone
+    )
 
 
 def table4(scale: Scale) -> Experiment:
@@ -156,16 +160,52 @@ def figure4(scale: Scale) -> Experiment:
 
 
 def figure5(scale: Scale) -> Experiment:
-    """What the 12th ReLU of two networks attends to."""
-    return _maps("figure5", scale, ("animals", "vehicles"))
+    """What the 12th ReLU of two networks attends to, on the same images of animals and vehicles."""
+    columns = (
+        ("top channels for animals, by how many deviations", "selectivity", 1.0),
+        ("top channels for vehicles, by how many deviations", "selectivity_against", 1.0),
+    )
+    return _maps(
+        "figure5",
+        scale,
+        "Does a network that saw animals attend to animals?",
+        ("animals", "vehicles"),
+        ("--images", "4"),
+        columns,
+    )
 
 
 def figure6(scale: Scale) -> Experiment:
-    """How little the maps change where the image is corrupted."""
-    return _maps("figure6", scale, ("animals",))
+    """How little the maps change where the image is corrupted: more channels of one network."""
+    return _maps(
+        "figure6",
+        scale,
+        "Do deep maps outlast corruption?",
+        ("animals",),
+        ("--images", "3", "--channels", "16"),
+        (),
+    )
 
 
-def _maps(name: str, scale: Scale, subsets: tuple[str, ...]) -> Experiment:
+def _maps(
+    name: str,
+    scale: Scale,
+    title: str,
+    subsets: tuple[str, ...],
+    arguments: tuple[str, ...],
+    columns: tuple[tuple[str, str, float], ...],
+) -> Experiment:
+    """Returns maps of images that none was trained on, and of the channels that tell them apart."""
+    one, other = "animals_validation", "vehicles_validation"
+    layer = "encoder.11.relu"
+    if scale == "smoke":  # made-up images have no such splits, and the tiny network three layers
+        one, other, layer = "test", "train", "encoder.2.relu"
+    columns += (
+        ("top channels that are so of corrupted images too (%)", "top_kept", 100.0),
+        ("likeness of maps, clean and corrupted", "corrupted", 1.0),
+        ("likeness of maps, two images", "between", 1.0),
+    )
+    words = (f"--config.data.test_split={one}", "--against", other, "--layer", layer, *arguments)
     cells = tuple(
         Cell(
             f"pre-trained on {subset}",
@@ -175,23 +215,13 @@ def _maps(name: str, scale: Scale, subsets: tuple[str, ...]) -> Experiment:
                 f"maps_{subset}",
                 "visualize",
                 "imagenet",
-                # The tiny network of smoke has three layers.
-                arguments=("--layer", f"encoder.{2 if scale == 'smoke' else 11}.relu"),
+                arguments=words,
                 source=_on(subset, scale),
             ),
             metric,
+            factor,
         )
         for subset in subsets
-        for column, metric in (
-            ("likeness of maps, clean and corrupted", "corrupted"),
-            ("likeness of maps, two images", "between"),
-        )
+        for column, metric, factor in columns
     )
-    return Experiment(
-        name,
-        scale,
-        "What do deep maps show, and do they outlast corruption?",
-        f"5.5.2, figure {name[-1]}",
-        cells,
-        1,
-    )
+    return Experiment(name, scale, title, f"5.5.2, figure {name[-1]}", cells, 1)
