@@ -1,4 +1,4 @@
-"""`symskip reproduce` with commands that are played: each leaves what the real one does, at once."""
+"""`symskip reproduce` with commands that are played: each leaves at once what the real one does."""
 
 import csv
 import json
@@ -100,7 +100,7 @@ def edit(path, change):
 
 def define_own(monkeypatch, *settings, tuning=()):
     """Makes an experiment `own`: a pre-training with settings of its own, and a fine-tuning."""
-    network = ("model.name=network_1", "model.blocks=(1, 1, 0, 0)", "model.n=4")
+    network = ("model.name=network_1", "model.blocks=(1, 1, 0, 0)", "model.width_multiplier=0.125")
     config = "cifar10_4k:small"
     source = Run("own", "source", "pretrain", "cifar10", config, (*network, *settings))
     tuned = Run("own", "tuned", "finetune", "cifar10", config, (*network, *tuning), source=source)

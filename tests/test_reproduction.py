@@ -146,7 +146,7 @@ def test_every_run_can_be_asked_for_alone(name, scale):
 
 def test_a_run_without_a_cell_can_be_asked_for(tmp_path):
     assert asked(tmp_path, "figure2", only="sheet") == [
-        *("pretrain_gaussian", "pretrain_big_block", "pretrain_skip", "sheet"),
+        *("gaussian", "big_block", "pretrain_skip", "sheet"),
     ]
     assert asked(tmp_path, only="pretrain_no_skip") == ["pretrain_no_skip"]
 

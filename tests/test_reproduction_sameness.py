@@ -110,7 +110,7 @@ def test_a_run_goes_on_though_data_and_folders_were_moved(tmp_path, capsys):
     [
         ("figure3", "probe_skip", "probe.epochs=3", "probe.epochs=30"),
         ("figure3", "probe_untrained", "--init_only", "--init_only --verbose"),
-        ("figure2", "sheet", "pretrain_big_block/seed_0", "pretrain_big_block/seed_01"),
+        ("figure2", "sheet", "big_block/seed_0", "big_block/seed_01"),
         ("restoration", "restore_red10", "--sigma 30", "--sigma 300"),
     ],
 )

@@ -7,7 +7,6 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from symskip_jax.config import flat, load_config
 from symskip_jax.reproduction.grid import Run, Scale
@@ -73,9 +72,7 @@ def make_way(
     if run.is_training and not found:  # nothing trained yet
         is_ours = not note or same_words(run, scale, seed, note)
     else:
-        is_ours = not _any_result(folder) or (
-            holds(run, folder, scale, seed, runs) and not _is_outrun(run, note, scale, seed, runs)
-        )
+        is_ours = not _any_result(folder) or holds(run, folder, scale, seed, runs)
     if not is_ours:
         return _move_aside(folder)
     if run.is_training and found:
@@ -85,12 +82,6 @@ def make_way(
 
 def _any_result(folder: Path) -> bool:
     return (folder / NOTE).exists() or any(folder.glob("*.json"))
-
-
-def _is_outrun(run: Run, note: Mapping[str, Any], scale: Scale, seed: int, runs: Path) -> bool:
-    """Whether a run whose note, of old, does not tell its sources has one that ran after it."""
-    notes = [read_note(it.folder(runs, scale, seed)) for it in run.sources()]
-    return "sources" not in note and any("starts" in it for it in notes)
 
 
 def _move_aside(folder: Path) -> Path:
