@@ -17,6 +17,8 @@ from symskip_jax.experiments.checks import check_config
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import SCALES
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 RUNS_OF_TABLE2 = [
     *("random_gaussian", "random_he", "pretrain_no_skip", "no_skip", "pretrain_skip", "skip"),
     *("pretrain_skip_he", "skip_he"),

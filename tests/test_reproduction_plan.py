@@ -7,6 +7,8 @@ import sys
 import pytest
 from played import Commands, define_own, play, read_note
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def test_a_dry_run_prints_commands_and_costs_and_runs_nothing(tmp_path, capsys):
     commands = Commands()

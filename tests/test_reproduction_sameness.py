@@ -8,6 +8,8 @@ from played import Commands, asked, define_own, edit, play, read_note, seed_fold
 from symskip_jax.reproduction.command import write_tables
 from symskip_jax.reproduction.definitions import define
 
+pytestmark = pytest.mark.usefixtures("without_pictures")
+
 
 def own_folder(tmp_path, name, root="results"):
     return seed_folder(tmp_path, name, "own", root)

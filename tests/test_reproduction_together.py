@@ -3,7 +3,11 @@
 import sys
 import threading
 
+import pytest
 from played import Commands, play, table
+
+# matplotlib is not for two threads.
+pytestmark = pytest.mark.usefixtures("without_pictures")
 
 PATIENCE = 120
 
@@ -24,8 +28,6 @@ class Ear:
 
 
 def test_two_at_once_share_the_runs_out(tmp_path, monkeypatch):
-    # matplotlib is not for two threads.
-    monkeypatch.setattr("symskip_jax.reproduction.command.draw", lambda *_: None)
     ear = Ear("random_gaussian seed 0: waiting for process")
     monkeypatch.setattr(sys, "stderr", ear)
     begun = threading.Event()
@@ -53,7 +55,6 @@ def test_two_at_once_share_the_runs_out(tmp_path, monkeypatch):
 
 
 def test_what_starts_from_a_run_of_another_process_waits_with_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("symskip_jax.reproduction.command.draw", lambda *_: None)
     ear = Ear("pretrain_skip seed 0: waiting for process")
     monkeypatch.setattr(sys, "stderr", ear)
     begun = threading.Event()
