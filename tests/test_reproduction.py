@@ -3,6 +3,7 @@
 The commands are played; test_reproduction_smoke.py runs the real ones.
 """
 
+import functools
 import json
 
 import pytest
@@ -111,6 +112,12 @@ def test_one_cell_alone(tmp_path):
     )
 
 
+@functools.cache
+def check(config, settings):
+    """Experiments share runs."""
+    check_config(load_config(config, settings))
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", DEFINITIONS)
 def test_every_command_of_every_experiment_has_a_configuration_that_holds(name, scale):
@@ -122,7 +129,7 @@ def test_every_command_of_every_experiment_has_a_configuration_that_holds(name, 
         assert run.source is None or run.source.verb == "pretrain" or run.verb == "probe"
         if run.config:
             settings = [f"--config.{it}".replace("{seed}", "0") for it in run.chosen()]
-            check_config(load_config(run.config, settings))
+            check(run.config, tuple(settings))
 
 
 @pytest.mark.parametrize("scale", ["paper", "small"])
@@ -139,11 +146,10 @@ def test_the_papers_start_on_clean_images_differs_from_table_2_in_corruption_alo
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", DEFINITIONS)
-def test_every_run_can_be_asked_for_alone(name, scale):
-    experiment = define(name, scale)
-    for run in experiment.runs():
-        assert run in experiment.only(run.name).runs()
+def test_every_run_can_be_asked_for_alone(scale):
+    for experiment in (define(name, scale) for name in DEFINITIONS):
+        for run in experiment.runs():
+            assert run in experiment.only(run.name).runs()
 
 
 def test_a_run_without_a_cell_can_be_asked_for(tmp_path):

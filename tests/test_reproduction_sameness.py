@@ -66,7 +66,10 @@ def test_what_started_from_another_recipe_than_its_source_has_now_is_run_again(t
     assert seed_folder(tmp_path, "skip", root="runs").with_name("seed_0.old-1").exists()
 
 
-def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(tmp_path):
+@pytest.mark.parametrize("are_folders_kept", [True, False])
+def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(
+    tmp_path, are_folders_kept
+):
     play(tmp_path, Commands(), only="skip")
     for name in ("skip", "pretrain_skip"):
         for root in ("results", "runs"):
@@ -77,9 +80,12 @@ def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(
     for root in ("results", "runs"):
         path = seed_folder(tmp_path, "pretrain_skip", root=root) / "config.json"
         edit(path, lambda config: config.update({"config.pretrain.epochs": 7}))
+    if not are_folders_kept:
+        (tmp_path / "runs").rename(tmp_path / "lost")
     # Both anew: the old fine-tuning is not gone on with, either.
     assert asked(tmp_path, only="skip") == ["pretrain_skip", "skip"]
-    for name in ("skip", "pretrain_skip"):
+    assert asked(tmp_path, only="skip") == []
+    for name in ("skip", "pretrain_skip") if are_folders_kept else ():
         folder = seed_folder(tmp_path, name, root="runs")
         assert folder.with_name("seed_0.old-1").exists()
 
@@ -111,7 +117,7 @@ def test_a_run_goes_on_though_data_and_folders_were_moved(tmp_path, capsys):
     ("experiment", "name", "ours", "other"),
     [
         ("figure3", "probe_skip", "probe.epochs=3", "probe.epochs=30"),
-        ("figure3", "probe_untrained", "--init_only", "--init_only --verbose"),
+        ("figure3", "probe_untrained", "/probe.json", "/probe.json --more"),
         ("figure2", "sheet", "big_block/seed_0", "big_block/seed_01"),
         ("restoration", "restore_red10", "--sigma 30", "--sigma 300"),
     ],

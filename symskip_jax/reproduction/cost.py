@@ -83,7 +83,13 @@ def _configuration(run: Run, names: Mapping[str, str]) -> ConfigDict:
         own = run.overrides(0, names[run.role])
     else:
         origin, own = run, []
-    return load_config(origin.config, [*origin.overrides(0, names[origin.role]), *own])
+    return _loaded(origin.config, (*origin.overrides(0, names[origin.role]), *own))
+
+
+@functools.lru_cache(maxsize=1024)
+def _loaded(config: str, overrides: tuple[str, ...]) -> ConfigDict:
+    # All seeds cost the same.
+    return load_config(config, overrides)
 
 
 def _part(run: Run) -> str:
