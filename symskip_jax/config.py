@@ -140,20 +140,28 @@ def apply_overrides(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     Raises:
         UserError: no such key, or a value of the wrong type.
     """
+    fields = dict(flat_items(config))
     for override in overrides:
-        key, _, value = override.removeprefix("--config.").partition("=")
-        fields = dict(flat_items(config))
-        _check_key(key, list(fields))
-        values, arguments = flags.FlagValues(), ["symskip", override]
-        config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=arguments)
+        _check_key(_split(override)[0], list(fields))
+    # All are defined at once, as each time the whole configuration is written as YAML.
+    values = flags.FlagValues()
+    words = ["symskip", *overrides]
+    config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=words)
+    for override in overrides:
         try:
-            values(arguments)
+            values(["symskip", override])
         except flags.Error as error:
+            key, value = _split(override)
             kind = type(fields[key]).__name__
             raise UserError(
                 f"config key {key}={value} must be of type {kind}, like {fields[key]!r}"
             ) from error
     return config
+
+
+def _split(override: str) -> tuple[str, str]:
+    key, _, value = override.removeprefix("--config.").partition("=")
+    return key, value
 
 
 def config_from_flat(fields: dict[str, Any]) -> ConfigDict:

@@ -42,3 +42,9 @@ def real_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real images at {path}: set SYMSKIP_TEST_DATA to their folder")
     return path
+
+
+@pytest.fixture
+def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the pictures of `symskip reproduce`, which take most of its own time."""
+    monkeypatch.setattr("symskip_jax.reproduction.command.draw", lambda *_: None)

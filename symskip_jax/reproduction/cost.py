@@ -22,6 +22,7 @@ from symskip_jax.reproduction.probe_cost import probe_flops
 _PASSES = 3
 # The classes of the head hardly count.
 _CLASSES = 10
+_SHAPING = ("model.", "data.crop", "data.channels")
 # As many as `symskip visualize` takes by itself: to measure maps, clean and corrupted; to rebuild.
 _MAPS, _REBUILT = 2 * 64, 6
 
@@ -42,7 +43,7 @@ def run_flops(run: Run, names: Mapping[str, str]) -> float | None:
         be said, as the number of images is unknown.
     """
     config = _configuration(run, names)
-    forward = _forward_flops(_part(run), json.dumps(flat(config)))
+    forward = _forward_flops(_part(run), _shape_of(config))
     if run.verb == "restore":
         height, width = config.data.crop
         pixels = ROLES[run.role].pixels
@@ -82,7 +83,13 @@ def _configuration(run: Run, names: Mapping[str, str]) -> ConfigDict:
         own = run.overrides(0, names[run.role])
     else:
         origin, own = run, []
-    return load_config(origin.config, [*origin.overrides(0, names[origin.role]), *own])
+    return _loaded(origin.config, (*origin.overrides(0, names[origin.role]), *own))
+
+
+@functools.lru_cache(maxsize=1024)
+def _loaded(config: str, overrides: tuple[str, ...]) -> ConfigDict:
+    # All seeds cost the same.
+    return load_config(config, overrides)
 
 
 def _part(run: Run) -> str:
@@ -101,10 +108,16 @@ def _evaluations(config: ConfigDict, verb: str, steps_per_epoch: int) -> int:
     return -(-total // period)
 
 
+def _shape_of(config: ConfigDict) -> str:
+    """Returns, as JSON, the fields that decide what a pass costs: recipes share networks."""
+    kept = {key: value for key, value in flat(config).items() if key.startswith(_SHAPING)}
+    return json.dumps({key: value for key, value in kept.items() if key != "model.init"})
+
+
 @functools.lru_cache(maxsize=256)
-def _forward_flops(part: str, fields: str) -> float:
+def _forward_flops(part: str, shape: str) -> float:
     """Returns the operations of one image's pass."""
-    config = config_from_flat(json.loads(fields))
+    config = config_from_flat(json.loads(shape))
     channels = config.data.channels or 3
     if part == "autoencoder":
         model = setup.make_autoencoder(config, channels)

@@ -2,7 +2,8 @@
 
 A start is a record of `started` (UTC), `seconds`, `status` (of the command, when it ended) and
 `machine`. It is written before the command runs, so that whoever is killed loses nothing. Notes of
-old have `seconds` and `machine` of all starts together instead.
+old have `seconds` and `machine` of all starts together instead. `replaces` says that the folder
+held another recipe's run before.
 """
 
 import json

@@ -19,8 +19,8 @@ from symskip_jax.reproduction.cost import run_flops
 from symskip_jax.reproduction.folders import locked, make_way
 from symskip_jax.reproduction.grid import Experiment, Run, Scale
 from symskip_jax.reproduction.logs import collect, nominal_command
-from symskip_jax.reproduction.notes import begin, end, was_stopped
-from symskip_jax.reproduction.sameness import is_done, recipe, source_recipes
+from symskip_jax.reproduction.notes import begin, end, read_note, was_stopped
+from symskip_jax.reproduction.sameness import holds, is_done, recipe, source_recipes
 
 # (arguments of `symskip`, file for what it says) -> exit status
 Execute = Callable[[list[str], Path], int]
@@ -115,17 +115,20 @@ def _run(
 ) -> bool:
     """Runs a job and returns whether it succeeded."""
     run, seed = job.run, job.seed
-    if aside := make_way(run, scale, seed, runs=place.runs, names=place.names):
+    aside = make_way(run, scale, seed, runs=place.runs, names=place.names)
+    if aside is not None:
         _say(f"{title}: what was there is of another recipe or source, and was moved to {aside}")
     _say(f"{title}: {run.verb}")
     workdir = run.folder(place.runs, scale, seed)
     workdir.mkdir(parents=True, exist_ok=True)
+    replaces = aside is not None or _replaces(job, scale, place)
     begin(
         workdir,
         machine,
         command=nominal_command(run, scale, seed, place.names),
         flops=run_flops(run, place.names),
         sources=source_recipes(run, seed),
+        **({"replaces": True} if replaces else {}),
         # A training has its own in `config.json`.
         **({} if run.is_training else {"recipe": recipe(run, seed)}),
     )
@@ -141,6 +144,14 @@ def _run(
         return False
     collect(run, scale, seed, runs=place.runs, results=place.results, names=place.names)
     return True
+
+
+def _replaces(job: Job, scale: Scale, place: Place) -> bool:
+    """Whether there was another recipe's run, of which logs of old may be that tell no sources."""
+    workdir, kept = (job.run.folder(it, scale, job.seed) for it in (place.runs, place.results))
+    if any(read_note(it).get("replaces") for it in (workdir, kept)):
+        return True
+    return bool(read_note(kept)) and not holds(job.run, kept, scale, job.seed, place.results)
 
 
 def _starts_from(job: Job, others: Sequence[Job]) -> bool:

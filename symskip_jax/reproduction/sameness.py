@@ -68,10 +68,12 @@ def holds(run: Run, folder: Path, scale: Scale, seed: int, sources: Path) -> boo
     ):
         return False
     noted, wanted = note.get("sources"), source_recipes(run, seed)
-    # Logs of old do not tell: that the sources have today's recipe is all that is known of them.
-    return noted is None or (
-        noted.keys() == wanted.keys() and all(_agree(noted[it], wanted[it]) for it in wanted)
-    )
+    if noted is None:
+        # Logs of old do not tell: that the sources have today's recipe, and never had another, is
+        # all that is known of them.
+        folders = [it.folder(sources, scale, seed) for it in run.sources()]
+        return not any(read_note(it).get("replaces") for it in folders)
+    return noted.keys() == wanted.keys() and all(_agree(noted[it], wanted[it]) for it in wanted)
 
 
 def recipe(run: Run, seed: int) -> dict[str, Any]:
