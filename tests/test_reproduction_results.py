@@ -67,7 +67,8 @@ def test_a_start_that_no_one_saw_end_lasted_until_its_last_word(tmp_path):
 
     def killed(words, log):
         log.write_text("so far")
-        os.utime(log, (time.time() + 500,) * 2)
+        later = time.time() + 500
+        os.utime(log, (later, later))
         raise Killed
 
     with pytest.raises(Killed):

@@ -66,16 +66,20 @@ def test_what_started_from_another_recipe_than_its_source_has_now_is_run_again(t
     assert seed_folder(tmp_path, "skip", root="runs").with_name("seed_0.old-1").exists()
 
 
-@pytest.mark.parametrize("are_folders_kept", [True, False])
-def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(
-    tmp_path, are_folders_kept
-):
-    play(tmp_path, Commands(), only="skip")
+def make_notes_old(tmp_path):
     for name in ("skip", "pretrain_skip"):
         for root in ("results", "runs"):
             path = seed_folder(tmp_path, name, root=root) / "run.json"
             command = json.loads(path.read_text())["command"]
             path.write_text(json.dumps({"done": True, "command": command, "seconds": 5.0}))
+
+
+@pytest.mark.parametrize("are_folders_kept", [True, False])
+def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(
+    tmp_path, are_folders_kept
+):
+    play(tmp_path, Commands(), only="skip")
+    make_notes_old(tmp_path)
     assert asked(tmp_path, only="skip") == []
     for root in ("results", "runs"):
         path = seed_folder(tmp_path, "pretrain_skip", root=root) / "config.json"
@@ -88,6 +92,16 @@ def test_logs_that_do_not_tell_their_sources_are_judged_by_those_of_the_sources(
     for name in ("skip", "pretrain_skip") if are_folders_kept else ():
         folder = seed_folder(tmp_path, name, root="runs")
         assert folder.with_name("seed_0.old-1").exists()
+
+
+def test_logs_of_a_source_that_was_replaced_stay_old_when_it_is_run_once_more(tmp_path):
+    play(tmp_path, Commands(), only="skip")
+    make_notes_old(tmp_path)
+    path = seed_folder(tmp_path, "pretrain_skip") / "config.json"
+    edit(path, lambda config: config.update({"config.pretrain.epochs": 7}))
+    assert asked(tmp_path, only="pretrain_skip") == ["pretrain_skip"]
+    (tmp_path / "runs").rename(tmp_path / "lost")
+    assert asked(tmp_path, only="skip") == ["pretrain_skip", "skip"]
 
 
 def test_another_recipe_half_way_makes_way(tmp_path, capsys):
