@@ -23,9 +23,12 @@ from symskip_jax.experiments.tasks import Task, make_task, require_labels
 from symskip_jax.training.averaging import averaged_variables, averaging, start_average
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.mesh import data_mesh, make_replicated, put_like
+from symskip_jax.training.processes import together
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import FinetuneTransform, Normalization
 
 
@@ -45,13 +48,14 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    everything, test = load_train_and_test(config, config.data.train_split)
-    task = make_task(config, everything)
-    require_labels(test)
-    train, drawn = draw(config, everything)
+    with together():
+        everything, test = load_train_and_test(config, config.data.train_split)
+        task = make_task(config, everything)
+        require_labels(test)
+        train, drawn = draw(config, everything)
+        channels = train.channels
+        start = None if init is None else load_pretrained(init, config, task, channels)
     model = task.model
-    channels = train.channels
-    start = None if init is None else load_pretrained(init, config, task, channels)
     normalization = (
         everything.normalization()
         if start is None
@@ -72,7 +76,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         setup.make_corruption(config, normalization),
         recipe.corruption_probability,
     )
-    mesh = data_mesh()
+    mesh, stops, timing = data_mesh(), StopRequests(), Timing()
     plan = make_plan(config, recipe, steps_per_epoch)
     trainer = train.trainer(
         mesh,
@@ -80,6 +84,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        timing=timing,
     )
 
     def compiled(step: Any) -> Advance:
@@ -98,7 +103,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
     crop = tuple(config.data.crop)
-    measure = task.evaluator(normalization, test)
+    measure = task.evaluator(normalization, test.spread(mesh, stops))
 
     def fresh_state() -> TrainState:
         shape = (*crop, channels)
@@ -133,6 +138,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         evaluate=lambda state: measure(averaged_variables(state)),
         schedule=schedule,
         best=task.best,
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 
@@ -199,9 +206,7 @@ def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) ->
     trained = setup.variables_of(start)
 
     def put(fresh: Any, learnt: Any) -> Any:
-        return jax.tree.map(
-            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, learnt
-        )
+        return jax.tree.map(lambda a, b: put_like(b, a), fresh, learnt)
 
     def merged(ours: Any, theirs: Any) -> Any:
         return ours | {

@@ -22,9 +22,12 @@ from symskip_jax.experiments.running import make_optimizer, make_plan, make_sche
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.averaging import averaged_variables, averaging, start_average
-from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.mesh import data_mesh, local_copy, make_replicated
+from symskip_jax.training.processes import is_first, together
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import (
     Corruption,
     Normalization,
@@ -48,9 +51,10 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     """
     check_config(config)
     check_objective(config)
-    train, test = load_train_and_test(
-        config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
-    )
+    with together():
+        train, test = load_train_and_test(
+            config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
+        )
     steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train))
     normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
@@ -66,7 +70,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         normalization=normalization,
         accumulate=config.pretrain.accumulate,
     )
-    mesh = data_mesh()
+    mesh, stops, timing = data_mesh(), StopRequests(), Timing()
     plan = make_plan(config, config.pretrain, steps_per_epoch)
     advance = train.trainer(
         mesh,
@@ -74,6 +78,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        timing=timing,
     )(averaging(step, config.pretrain.ema_decay))
     crop = tuple(config.data.crop)
     measure = reconstruction_evaluator(
@@ -81,7 +86,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         normalization,
         corruption,
         crop,
-        functools.partial(test.parts, config.run.eval_batch_size),
+        functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
     shown = test.first(SHEET_IMAGES)
 
@@ -89,7 +94,9 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
         strength = objective.skips.strength(state.step)
         variables = averaged_variables(state)
-        write_sheet(path, model, variables, normalization, corruption, crop, shown, strength)
+        if is_first():
+            drawn = local_copy((variables, strength))
+            write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
         return measure(variables, strength)
 
     def fresh_state() -> TrainState:
@@ -108,6 +115,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         evaluate=evaluate,
         schedule=schedule,
         best="psnr",
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 

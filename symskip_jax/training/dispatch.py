@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from symskip_jax.data.order import epoch_order
 from symskip_jax.training.compilation import compiler_options
-from symskip_jax.training.mesh import Step, replicated, split_over_devices
+from symskip_jax.training.mesh import Step, put_whole, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
@@ -52,21 +52,21 @@ def resident_advance(
     count = len(data["label"])
     steps_per_epoch = count // batch_size
     whole = replicated(mesh)
-    data = jax.device_put(dict(data), whole)
+    data = put_whole(dict(data), mesh)
     order_of = jax.jit(
         functools.partial(epoch_order, seed, count=count, xp=jnp), out_shardings=whole
     )
     take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     if mesh.devices.flat[0].platform == "cpu":
-        run = one_by_one(take, whole)
+        run = one_by_one(take, mesh)
     else:
-        run = in_a_loop(take, whole, steps_per_dispatch)
+        run = in_a_loop(take, mesh, steps_per_dispatch)
 
     def advance(
         state: TrainState, first_step: int, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        epoch = jax.device_put(np.int32(first_step // steps_per_epoch), whole)
+        epoch = put_whole(np.int32(first_step // steps_per_epoch), mesh)
         with jax.transfer_guard("disallow"):
             return run(state, data, order_of(epoch), n)
 
@@ -85,10 +85,13 @@ def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedShard
     return take
 
 
-def one_by_one(take: Take, whole: NamedSharding) -> Run:
+def one_by_one(take: Take, mesh: Mesh) -> Run:
     """Compiles a step for a CPU, and dispatches each of the n steps."""
     compiled = jax.jit(
-        take, donate_argnums=0, out_shardings=whole, compiler_options=compiler_options("cpu")
+        take,
+        donate_argnums=0,
+        out_shardings=replicated(mesh),
+        compiler_options=compiler_options("cpu"),
     )
 
     def run(
@@ -103,7 +106,7 @@ def one_by_one(take: Take, whole: NamedSharding) -> Run:
     return run
 
 
-def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
+def in_a_loop(take: Take, mesh: Mesh, most: int) -> Run:
     """Compiles a loop over a step, and dispatches the n steps, up to `most`, at once."""
 
     def loop(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
@@ -117,12 +120,12 @@ def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
 
         return lax.fori_loop(0, n, body, (state, buffers))
 
-    compiled = jax.jit(loop, donate_argnums=0, out_shardings=whole)
+    compiled = jax.jit(loop, donate_argnums=0, out_shardings=replicated(mesh))
 
     def run(
         state: TrainState, data: Batch, order: Array, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        state, measured = compiled(state, data, order, jax.device_put(np.int32(n), whole))
+        state, measured = compiled(state, data, order, put_whole(np.int32(n), mesh))
         return state, {k: v[:n] for k, v in jax.device_get(measured).items()}
 
     return run

@@ -18,8 +18,12 @@ DATA_AXIS = "data"
 
 
 def data_mesh(devices: Sequence[Any] | None = None) -> Mesh:
-    """Returns a mesh of one axis, `data`, over the given devices or all of them."""
-    return Mesh(list(devices if devices is not None else jax.devices()), (DATA_AXIS,))
+    """Returns a mesh of one axis, `data`, over the given devices or all of them.
+
+    The devices of a process are neighbours, so that it holds neighbouring rows of a batch.
+    """
+    chosen = jax.devices() if devices is None else devices
+    return Mesh(sorted(chosen, key=lambda it: (it.process_index, it.id)), (DATA_AXIS,))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -30,6 +34,41 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_over_devices(mesh: Mesh) -> NamedSharding:
     """The sharding of a batch: its first axis is split over the devices, which must divide it."""
     return NamedSharding(mesh, PartitionSpec(DATA_AXIS))
+
+
+def put_whole(tree: Any, mesh: Mesh) -> Any:
+    """Puts arrays, which all processes have alike, on every device of a mesh."""
+    whole = replicated(mesh)
+
+    def put(x: Any) -> Array:
+        if isinstance(x, Array) and x.sharding == whole:
+            return x
+        values = np.asarray(x)
+        return jax.make_array_from_process_local_data(whole, values, values.shape)
+
+    return jax.tree.map(put, tree)
+
+
+def put_like(value: Any, like: Array) -> Array:
+    """Puts an array, which all processes have alike, where another one is, as its dtype."""
+    values = np.asarray(value, like.dtype)
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: values[index])
+
+
+def put_split(tree: Any, mesh: Mesh) -> Any:
+    """Splits arrays [B, ...] over the devices of a mesh.
+
+    Args:
+        tree: each process's rows, B / P of them, in the order of the processes.
+        mesh: whose size divides B.
+    """
+    split = split_over_devices(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split, x), tree)
+
+
+def local_copy(tree: Any) -> Any:
+    """Returns arrays that every device holds whole as those of one device of this process."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def jit_step(step: Step, mesh: Mesh) -> Step:
