@@ -30,8 +30,8 @@ CLUSTERS: tuple[ClusterKind, ...] = ("auto", "tpu", "slurm", "none")
 HEARTBEAT = 60
 # Seconds that a process waits at its end for the others, which are at theirs.
 SHUTDOWN = 20
-# Bytes of a message that processes tell each other.
-_MESSAGE = 1024
+# Messages that processes tell each other are of a multiple of so many bytes.
+_CHUNK = 1024
 
 # What JAX and the libraries below it say when another process is gone.
 _LOST = re.compile(
@@ -194,14 +194,19 @@ def told_by_first(text: str) -> str:
     """Returns on all processes what process 0 gives; for all."""
     if not several():
         return text
-    return _decoded(multihost_utils.broadcast_one_to_all(_encoded(text)))
+    content = text.encode()
+    size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    return _decoded(multihost_utils.broadcast_one_to_all(_padded(content[:size], size)), size)
 
 
 def told_by_each(text: str) -> list[str]:
     """Returns on all processes what each gives, by its number; for all."""
     if not several():
         return [text]
-    return [_decoded(row) for row in multihost_utils.process_allgather(_encoded(text))]
+    content = text.encode()
+    sizes = np.ravel(multihost_utils.process_allgather(np.int32(len(content))))
+    rows = multihost_utils.process_allgather(_padded(content, int(sizes.max())))
+    return [_decoded(row, int(size)) for row, size in zip(rows, sizes, strict=True)]
 
 
 @contextlib.contextmanager
@@ -256,12 +261,11 @@ def leave(status: int, *, agreed: bool) -> NoReturn:
     os._exit(status)
 
 
-def _encoded(text: str) -> np.ndarray:
-    row = np.zeros(_MESSAGE, np.uint8)
-    content = text.encode()[: _MESSAGE - 1]
+def _padded(content: bytes, size: int) -> np.ndarray:
+    row = np.zeros(-(-size // _CHUNK) * _CHUNK, np.uint8)
     row[: len(content)] = np.frombuffer(content, np.uint8)
     return row
 
 
-def _decoded(row: Any) -> str:
-    return bytes(np.asarray(row)).rstrip(b"\0").decode(errors="ignore")
+def _decoded(row: Any, size: int) -> str:
+    return np.asarray(row)[:size].tobytes().decode()
