@@ -14,6 +14,7 @@ from symskip_jax.commands import (
     reproducing,
     restoring,
     training,
+    watching,
 )
 from symskip_jax.commands.parser import Parser, adding, make_parser
 from symskip_jax.errors import (
@@ -40,7 +41,7 @@ _STATUSES: dict[type[Exception], int] = {
 }
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
-_GROUPS = (training, restoring, looking, reproducing, data, benchmarking)
+_GROUPS = (training, watching, restoring, looking, reproducing, data, benchmarking)
 
 _EXAMPLES = """\
 examples:

@@ -120,7 +120,7 @@ def test_the_metrics_are_one_object_a_line(pretrained, finetuned):
     train, test = (records(pretrained[0], split) for split in ("train", "test"))
     assert [record["step"] for record in train] == [2, 3, 5, 6, 8, 9, 11, 12]
     assert [(record["step"], record["epoch"]) for record in test] == [(6, 1.0), (12, 2.0)]
-    clock = {"seconds", "images_per_second"}
+    clock = {"seconds", "images_per_second", "input_seconds", "saving_seconds"}
     common = {"step", "epoch", "split", "loss"}
     assert set(train[0]) == common | {"psnr", "learning_rate"} | clock
     measured = {"psnr", "psnr_identity", "ssim", "ssim_identity", "count", "seconds"}

@@ -19,7 +19,7 @@ from symskip_jax.training.checkpoints import load_variables
 from symskip_jax.training.logs import read_metrics
 
 STEPS = {"pretrain": 36, "finetune": 24}
-BY_THE_CLOCK = ("seconds", "images_per_second")
+BY_THE_CLOCK = ("seconds", "images_per_second", "input_seconds", "saving_seconds")
 
 
 @pytest.fixture(scope="module")

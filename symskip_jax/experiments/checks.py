@@ -163,4 +163,9 @@ _RULES = {
     "run.eval_every": _POSITIVE,
     "run.checkpoint_every": _POSITIVE,
     "run.eval_batch_size": _COUNT,
+    "run.profile_steps": _Rule(
+        lambda values: not values or (len(values) == 2 and 0 <= values[0] < values[1]),
+        "empty, or two steps in increasing order",
+    ),
+    "run.stall_seconds": _POSITIVE,
 }

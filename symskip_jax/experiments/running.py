@@ -18,10 +18,12 @@ from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.logs import make_log
 from symskip_jax.training.loop import PENDING, Plan, fit
 from symskip_jax.training.processes import is_first, say, several, together
+from symskip_jax.training.profiling import Profile
 from symskip_jax.training.schedules import plateau_scale
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StopRequests
 from symskip_jax.training.timing import Timing
+from symskip_jax.training.watching import Watch
 from symskip_jax.training.workdir import check_same, check_shared, claim_workdir
 
 
@@ -35,6 +37,7 @@ def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) ->
         run.steps_per_dispatch,
         run.eval_every,
         run.checkpoint_every,
+        tuple(run.profile_steps),
     )
 
 
@@ -130,6 +133,7 @@ def run_training(
     with lock:
         return _train(
             workdir=workdir,
+            config=config,
             meta={**meta, "config": flat(config), "versions": versions(), **identity},
             plan=plan,
             fresh_state=fresh_state,
@@ -146,6 +150,7 @@ def run_training(
 def _train(
     *,
     workdir: Path,
+    config: ConfigDict,
     meta: dict[str, Any],
     plan: Plan,
     fresh_state: Callable[[], TrainState],
@@ -173,7 +178,15 @@ def _train(
     def learning_rate(state: TrainState) -> float:
         return float(schedule(state.step)) * plateau_scale(state.opt_state)
 
-    with make_log(workdir, int(state.step), plan.total_steps) as log, stops:
+    facts = {"total_steps": plan.total_steps, "epochs": plan.epochs, "resumed_at": int(state.step)}
+    profile = Profile(workdir, config.run.profile_steps)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
+        stack.callback(profile.close)
+        stack.enter_context(
+            Watch(workdir, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
+        )
+        stack.enter_context(stops)
         for note in notes:
             log.say(note)
         try:
@@ -188,6 +201,7 @@ def _train(
                 log=log,
                 stops=stops,
                 timing=timing,
+                profile=profile,
                 pending=pending,
             )
         except (NonFiniteLossError, StoppedError, UnsavedError):

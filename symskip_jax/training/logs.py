@@ -31,6 +31,8 @@ class RunLog:
         _truncate(self._path, start_step)
         self._file = self._path.open("a")
         self._workdir, self._start_step = workdir, start_step
+        # The last records of training and tests, as the status of the run tells them.
+        self.latest: dict[str, dict[str, Any]] = {}
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:
@@ -59,6 +61,7 @@ class RunLog:
 
     def write(self, record: dict[str, Any], *, line: bool = True) -> None:
         """Writes a record; `line` says whether it also deserves a line on the terminal."""
+        self.latest[record["split"]] = record
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
         for name, value in record.items():
@@ -98,6 +101,10 @@ class RunLog:
 class Silent:
     """The log of a process whose run another one writes about."""
 
+    def __init__(self) -> None:
+        """Has nothing to tell."""
+        self.latest: dict[str, dict[str, Any]] = {}
+
     def __enter__(self) -> Self:
         return self
 
@@ -119,8 +126,8 @@ def make_log(workdir: Path, start_step: int, total_steps: int) -> RunLog | Silen
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:
     """Returns the records of a run.
 
-    Each has `step`, `epoch`, `split` ("train" or "test") and what was measured; `seconds` and
-    `images_per_second` alone depend on the clock. What a kill cut short is left out.
+    Each has `step`, `epoch`, `split` ("train" or "test") and what was measured; what ends in
+    `seconds` and `per_second` alone depends on the clock. What a kill cut short is left out.
     """
     return _read(workdir / "metrics.jsonl")
 

@@ -13,6 +13,7 @@ from symskip_jax.errors import NonFiniteLossError, StoppedError
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.logs import RunLog, Silent
+from symskip_jax.training.profiling import Profile
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StoppedEvaluationError, StopRequests
 from symskip_jax.training.timing import Timing
@@ -32,6 +33,7 @@ class Plan:
         steps_per_dispatch: most steps between two looks at losses and signals.
         eval_every: epochs between evaluations; the last epoch always ends with one.
         checkpoint_every: epochs between checkpoints; the last epoch always ends with one.
+        bounds: more steps that no dispatch crosses.
     """
 
     epochs: int
@@ -40,6 +42,7 @@ class Plan:
     steps_per_dispatch: int
     eval_every: float
     checkpoint_every: float
+    bounds: tuple[int, ...] = ()
 
     @property
     def total_steps(self) -> int:
@@ -52,7 +55,7 @@ class Plan:
         stops = [step + self.steps_per_dispatch, epoch_end, self.total_steps]
         for period in (self._period(self.eval_every), self._period(self.checkpoint_every)):
             stops.append((step // period + 1) * period)
-        return min(stops)
+        return min([*stops, *(it for it in self.bounds if it > step)])
 
     def evaluates(self, step: int) -> bool:
         """Whether an evaluation follows this step."""
@@ -78,6 +81,7 @@ def fit(
     log: RunLog | Silent,
     stops: StopRequests,
     timing: Timing,
+    profile: Profile,
     pending: bool = False,
 ) -> TrainState:
     """Trains from the state's step to the plan's last.
@@ -93,6 +97,7 @@ def fit(
         log: of the run.
         stops: asked between dispatches, and in evaluations.
         timing: of what the time goes into.
+        profile: of the steps that are to be traced.
         pending: the state was saved with its evaluation left unfinished.
 
     Raises:
@@ -109,8 +114,10 @@ def fit(
     while step < plan.total_steps:
         first, step = step, plan.next_stop(step)
         rate = learning_rate(state)
+        profile.before(first)
         with timing.of("training"):
             state, measured = advance(first)(state, first, step - first)
+        profile.after(step)
         for offset, loss in enumerate(measured["loss"].tolist()):
             _check_finite(loss, first + offset + 1, checkpoints)
         means = {name: float(values.mean(dtype="float64")) for name, values in measured.items()}

@@ -21,11 +21,11 @@ _SETTLING = 30.0
 
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
 # read, and how, is checked apart), how fast and how stubbornly it is read, and what is done about
-# images that are broken, which a run that met one is to go on without.
+# images that are broken, which a run that met one is to go on without; and how a run is watched.
 _MAY_DIFFER = {
     f"config.data.{name}"
     for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
-}
+} | {"config.run.profile_steps", "config.run.stall_seconds"}
 
 
 def check_same(identity: dict[str, Any]) -> None:
