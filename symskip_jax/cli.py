@@ -58,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As standard error does, because names of files may be anything.
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
+    # Of saves that failed, which are answered for already.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     status = _answered(sys.argv[1:] if argv is None else argv)
     # Of several processes each ends by itself: none may wait for one that is gone.
     if _is_one_of_several():

@@ -16,7 +16,7 @@ import pytest
 
 from symskip_jax import cli
 from symskip_jax.training.checkpoints import load_variables
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 STEPS = {"pretrain": 36, "finetune": 24}
 BY_THE_CLOCK = ("seconds", "images_per_second", "input_seconds", "saving_seconds")

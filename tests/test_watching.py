@@ -7,7 +7,8 @@ import jax
 import pytest
 
 from symskip_jax.cli import main
-from symskip_jax.training.logs import Silent, read_metrics
+from symskip_jax.training.logs import Silent
+from symskip_jax.training.records import read_metrics
 from symskip_jax.training.timing import Timing
 from symskip_jax.training.watching import Watch, read_status
 

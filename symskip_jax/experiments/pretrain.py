@@ -1,6 +1,7 @@
 """`symskip pretrain`: learn to reconstruct images, without labels."""
 
 import functools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from symskip_jax.transforms import (
     PretrainTransform,
     center_crop,
 )
+
+log = logging.getLogger(__name__)
 
 SHEET_IMAGES = 8
 
@@ -96,7 +99,10 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         variables = averaged_variables(state)
         if is_first():
             drawn = local_copy((variables, strength))
-            write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
+            try:
+                write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
+            except OSError as error:  # a picture less must not end a run
+                log.warning("%s cannot be written (%s)", path, error.strerror)
         return measure(variables, strength)
 
     def fresh_state() -> TrainState:

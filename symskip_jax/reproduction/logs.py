@@ -10,7 +10,7 @@ from symskip_jax.analysis.files import write_atomically
 from symskip_jax.config import flat, load_config
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run, Scale
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 from symskip_jax.training.workdir import write_json
 
 NOTE = "run.json"

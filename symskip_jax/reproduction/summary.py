@@ -12,7 +12,7 @@ from scipy import stats
 from symskip_jax.reproduction.grid import Cell, Experiment, Run
 from symskip_jax.reproduction.logs import figures, is_done, read_note
 from symskip_jax.reproduction.machine import machine_text
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 CONFIDENCE = 0.95
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from symskip_jax.errors import UnsavedError, UserError
-from symskip_jax.training.processes import is_first, told_by_each, told_by_first
+from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
 from symskip_jax.training.seals import check_seal, seal
 from symskip_jax.training.state import TrainState
 
@@ -109,6 +110,9 @@ class Checkpoints:
 
     def owes_a_save(self) -> bool:
         """Whether the last save is known to have failed; the same on all processes."""
+        # Several processes learn of it when they meet for the next one.
+        if not several() and not self._manager.is_saving_in_progress():
+            self.settle()
         return bool(self._problem)
 
     def finish(self, state: TrainState, what: str) -> None:
@@ -334,7 +338,17 @@ def _attempt(do: Callable[[], Any]) -> str:
     return ""
 
 
+# What an operating system says of a disk, in the middle of what libraries say.
+_DISK = re.compile(
+    "no space left on device|read-only file system|disk quota exceeded|file too large"
+    "|input/output error|permission denied|stale file handle",
+    re.IGNORECASE,
+)
+
+
 def _reason(error: Exception) -> str:
+    if found := _DISK.search(str(error)):
+        return found[0]
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
 
