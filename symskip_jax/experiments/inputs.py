@@ -26,6 +26,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.feed import Feed, streamed_advance
 from symskip_jax.training.mesh import Step, replicated
+from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import Normalization, measure_normalization
 
 # Of the device's memory, or the machine's where there is no other, for the images of one split.
@@ -161,6 +162,7 @@ class Input:
         seed: int,
         total_steps: int,
         steps_per_dispatch: int,
+        shardings: TrainState | None = None,
     ) -> Callable[[Step], Advance]:
         """Returns what compiles a step into one that draws its batches from these images.
 
@@ -170,6 +172,7 @@ class Input:
             seed: of the order and of windows.
             total_steps: of the run.
             steps_per_dispatch: most steps that are asked for at once.
+            shardings: of the state; see `symskip_jax.training.mesh.jit_step`.
         """
         if self.resident is not None:
             arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
@@ -181,6 +184,7 @@ class Input:
                 batch_size=batch_size,
                 seed=seed,
                 steps_per_dispatch=steps_per_dispatch,
+                shardings=shardings,
             )
         stream = Stream(
             self.source,
@@ -192,7 +196,7 @@ class Input:
             faults=self.faults,
         )
         feed = Feed(stream, mesh, total_steps)
-        return lambda step: streamed_advance(step, mesh, feed)
+        return lambda step: streamed_advance(step, mesh, feed, shardings)
 
 
 def load_split(config: ConfigDict, split: str, name: str = "") -> Input:

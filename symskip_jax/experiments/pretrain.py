@@ -4,6 +4,7 @@ import functools
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -21,8 +22,13 @@ from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
-from symskip_jax.training.averaging import averaged_variables, averaging, start_average
-from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.averaging import (
+    averaged_shapes,
+    averaged_variables,
+    averaging,
+    start_average,
+)
+from symskip_jax.training.mesh import make_sharded, state_shardings
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
 from symskip_jax.transforms import (
@@ -48,15 +54,18 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     """
     check_config(config)
     check_objective(config)
+    mesh = setup.make_mesh(config)
+    groups = setup.batch_norm_groups(config, mesh.size)
     train, test = load_train_and_test(
         config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
     )
-    steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train))
+    steps_per_epoch, accumulate = setup.make_batches(config.pretrain, "pretrain", len(train))
     normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
-    model = setup.make_autoencoder(config, train.channels)
+    model = setup.make_autoencoder(config, train.channels).clone(batch_norm_groups=groups)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
     optimizer = make_optimizer(config.pretrain, schedule, steps_per_epoch)
+    optimizer = setup.spread_optimizer(config, optimizer, mesh)
     objective = make_objective(config, model, optimizer, steps_per_epoch)
     step = functools.partial(
         objective.step,
@@ -64,9 +73,15 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         optimizer=objective.optimizer,
         transform=PretrainTransform(setup.make_augmentation(config), corruption),
         normalization=normalization,
-        accumulate=config.pretrain.accumulate,
+        accumulate=accumulate,
     )
-    mesh = data_mesh()
+    crop, decay = tuple(config.data.crop), config.pretrain.ema_decay
+
+    def make(seed: Any) -> TrainState:
+        return objective.fresh_state(seed, (*crop, train.channels))
+
+    sharded = config.run.shard_optimizer
+    shardings = state_shardings(averaged_shapes(make, decay), mesh, sharded)
     plan = make_plan(config, config.pretrain, steps_per_epoch)
     advance = train.trainer(
         mesh,
@@ -74,8 +89,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
-    )(averaging(step, config.pretrain.ema_decay))
-    crop = tuple(config.data.crop)
+        shardings=shardings,
+    )(averaging(step, decay))
     measure = reconstruction_evaluator(
         model,
         normalization,
@@ -93,9 +108,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         return measure(variables, strength)
 
     def fresh_state() -> TrainState:
-        shape = (*crop, train.channels)
-        state = make_replicated(lambda seed: objective.fresh_state(seed, shape), config.seed, mesh)
-        return start_average(state, config.pretrain.ema_decay)
+        state = make_sharded(make, config.seed, mesh, sharded)
+        return jax.device_put(start_average(state, decay), shardings)
 
     return run_training(
         workdir=workdir,

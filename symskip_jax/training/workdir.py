@@ -9,11 +9,15 @@ from typing import Any
 from symskip_jax.errors import UserError
 
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
-# read, and how, is checked apart), how fast and how stubbornly it is read, and what is done about
-# images that are broken, which a run that met one is to go on without.
+# read, and how, is checked apart), how fast and how stubbornly it is read, what is done about
+# images that are broken, which a run that met one is to go on without, and where the state lies.
 _MAY_DIFFER = {
-    f"config.data.{name}"
-    for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+    *(
+        f"config.data.{name}"
+        for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+    ),
+    "config.run.replicas",
+    "config.run.shard_optimizer",
 }
 
 
