@@ -71,7 +71,7 @@ def test_a_run_is_the_same_however_its_state_is_spread_and_goes_on_elsewhere(tmp
         ends.append(load_variables(workdir).state)
     moved = [
         np.abs(a - b).max()
-        for a, b in zip(*map(jax.tree.leaves, (ends[0]["params"]["encoder"], start)))
+        for a, b in zip(*map(jax.tree.leaves, (ends[0]["params"]["encoder"], start)), strict=True)
     ]
     assert max(moved) > 0
     assert_close(*ends)

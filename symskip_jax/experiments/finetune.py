@@ -28,9 +28,12 @@ from symskip_jax.training.averaging import (
 )
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.mesh import make_sharded, state_shardings
+from symskip_jax.training.mesh import make_sharded, put_like, state_shardings
+from symskip_jax.training.processes import together
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import FinetuneTransform, Normalization
 
 
@@ -50,15 +53,16 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    mesh = setup.make_mesh(config)
-    groups = setup.batch_norm_groups(config, mesh.size)
-    everything, test = load_train_and_test(config, config.data.train_split)
-    task = make_task(config, everything)
-    require_labels(test)
-    train, drawn = draw(config, everything)
+    with together():
+        mesh = setup.make_mesh(config)
+        groups = setup.batch_norm_groups(config, mesh.size)
+        everything, test = load_train_and_test(config, config.data.train_split)
+        task = make_task(config, everything)
+        require_labels(test)
+        train, drawn = draw(config, everything)
+        channels = train.channels
+        start = None if init is None else load_pretrained(init, config, task, channels)
     model = task.model.clone(batch_norm_groups=groups)
-    channels = train.channels
-    start = None if init is None else load_pretrained(init, config, task, channels)
     normalization = (
         everything.normalization()
         if start is None
@@ -87,6 +91,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     sharded = config.run.shard_optimizer
     shardings = state_shardings(averaged_shapes(make, decay), mesh, sharded)
+    stops, timing = StopRequests(), Timing()
     plan = make_plan(config, recipe, steps_per_epoch)
     trainer = train.trainer(
         mesh,
@@ -94,6 +99,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        timing=timing,
         shardings=shardings,
     )
 
@@ -112,13 +118,13 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
-    measure = task.evaluator(normalization, test)
+    measure = task.evaluator(normalization, test.spread(mesh, stops))
 
     def fresh_state() -> TrainState:
         state = make_sharded(make, config.seed, mesh, sharded)
         if start is not None:
             state = with_pretrained(state, start, recipe.init_parts.split("_"))
-        return jax.device_put(start_average(state, decay), shardings)
+        return start_average(state, decay)
 
     return run_training(
         workdir=workdir,
@@ -144,6 +150,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         evaluate=lambda state: measure(averaged_variables(state)),
         schedule=schedule,
         best=task.best,
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 
@@ -210,9 +218,7 @@ def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) ->
     trained = setup.variables_of(start)
 
     def put(fresh: Any, learnt: Any) -> Any:
-        return jax.tree.map(
-            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, learnt
-        )
+        return jax.tree.map(lambda a, b: put_like(b, a), fresh, learnt)
 
     def merged(ours: Any, theirs: Any) -> Any:
         return ours | {

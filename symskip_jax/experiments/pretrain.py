@@ -4,7 +4,6 @@ import functools
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -28,9 +27,12 @@ from symskip_jax.training.averaging import (
     averaging,
     start_average,
 )
-from symskip_jax.training.mesh import make_sharded, state_shardings
+from symskip_jax.training.mesh import local_copy, make_sharded, state_shardings
+from symskip_jax.training.processes import is_first, together
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import (
     Corruption,
     Normalization,
@@ -54,12 +56,13 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     """
     check_config(config)
     check_objective(config)
-    mesh = setup.make_mesh(config)
-    groups = setup.batch_norm_groups(config, mesh.size)
-    train, test = load_train_and_test(
-        config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
-    )
-    steps_per_epoch, accumulate = setup.make_batches(config.pretrain, "pretrain", len(train))
+    with together():
+        mesh = setup.make_mesh(config)
+        groups = setup.batch_norm_groups(config, mesh.size)
+        train, test = load_train_and_test(
+            config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
+        )
+        steps_per_epoch, accumulate = setup.make_batches(config.pretrain, "pretrain", len(train))
     normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
     model = setup.make_autoencoder(config, train.channels).clone(batch_norm_groups=groups)
@@ -82,6 +85,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
 
     sharded = config.run.shard_optimizer
     shardings = state_shardings(averaged_shapes(make, decay), mesh, sharded)
+    stops, timing = StopRequests(), Timing()
     plan = make_plan(config, config.pretrain, steps_per_epoch)
     advance = train.trainer(
         mesh,
@@ -89,6 +93,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        timing=timing,
         shardings=shardings,
     )(averaging(step, decay))
     measure = reconstruction_evaluator(
@@ -96,7 +101,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         normalization,
         corruption,
         crop,
-        functools.partial(test.parts, config.run.eval_batch_size),
+        functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
     shown = test.first(SHEET_IMAGES)
 
@@ -104,12 +109,14 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
         strength = objective.skips.strength(state.step)
         variables = averaged_variables(state)
-        write_sheet(path, model, variables, normalization, corruption, crop, shown, strength)
+        if is_first():
+            drawn = local_copy((variables, strength))
+            write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
         return measure(variables, strength)
 
     def fresh_state() -> TrainState:
         state = make_sharded(make, config.seed, mesh, sharded)
-        return jax.device_put(start_average(state, decay), shardings)
+        return start_average(state, decay)
 
     return run_training(
         workdir=workdir,
@@ -122,6 +129,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         evaluate=evaluate,
         schedule=schedule,
         best="psnr",
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from symskip_jax.data.order import epoch_order
 from symskip_jax.training.compilation import compiler_options
-from symskip_jax.training.mesh import Step, replicated, split_over_devices
+from symskip_jax.training.mesh import Step, put_whole, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
@@ -54,21 +54,21 @@ def resident_advance(
     count = len(data["label"])
     steps_per_epoch = count // batch_size
     whole = replicated(mesh)
-    data = jax.device_put(dict(data), whole)
+    data = put_whole(dict(data), mesh)
     order_of = jax.jit(
         functools.partial(epoch_order, seed, count=count, xp=jnp), out_shardings=whole
     )
     take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     if mesh.devices.flat[0].platform == "cpu":
-        run = one_by_one(take, whole, shardings)
+        run = one_by_one(take, mesh, shardings)
     else:
-        run = in_a_loop(take, whole, steps_per_dispatch, shardings)
+        run = in_a_loop(take, mesh, steps_per_dispatch, shardings)
 
     def advance(
         state: TrainState, first_step: int, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        epoch = jax.device_put(np.int32(first_step // steps_per_epoch), whole)
+        epoch = put_whole(np.int32(first_step // steps_per_epoch), mesh)
         with jax.transfer_guard("disallow"):
             return run(state, data, order_of(epoch), n)
 
@@ -87,8 +87,9 @@ def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedShard
     return take
 
 
-def one_by_one(take: Take, whole: NamedSharding, shardings: TrainState | None = None) -> Run:
+def one_by_one(take: Take, mesh: Mesh, shardings: TrainState | None = None) -> Run:
     """Compiles a step for a CPU, and dispatches each of the n steps."""
+    whole = replicated(mesh)
     places = shardings or whole
     compiled = jax.jit(
         take,
@@ -110,10 +111,9 @@ def one_by_one(take: Take, whole: NamedSharding, shardings: TrainState | None = 
     return run
 
 
-def in_a_loop(
-    take: Take, whole: NamedSharding, most: int, shardings: TrainState | None = None
-) -> Run:
+def in_a_loop(take: Take, mesh: Mesh, most: int, shardings: TrainState | None = None) -> Run:
     """Compiles a loop over a step, and dispatches the n steps, up to `most`, at once."""
+    whole = replicated(mesh)
     places = shardings or whole
 
     def loop(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
@@ -137,7 +137,7 @@ def in_a_loop(
     def run(
         state: TrainState, data: Batch, order: Array, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        state, measured = compiled(state, data, order, jax.device_put(np.int32(n), whole))
+        state, measured = compiled(state, data, order, put_whole(np.int32(n), mesh))
         return state, {k: v[:n] for k, v in jax.device_get(measured).items()}
 
     return run

@@ -6,10 +6,12 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from symskip_jax.training.processes import is_first
 
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
@@ -79,12 +81,39 @@ class RunLog:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the files and the progress bar."""
         if self._progress is not None:
             self._progress.stop()
         self._tensorboard.close()
         self._file.close()
+
+
+class Silent:
+    """The log of a process whose run another one writes about."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, record: dict[str, Any], *, line: bool = True) -> None:
+        """Does nothing."""
+
+    def say(self, text: str) -> None:
+        """Does nothing."""
+
+
+def make_log(workdir: Path, start_step: int, total_steps: int) -> RunLog | Silent:
+    """Opens the log of this process: process 0 alone writes."""
+    return RunLog(workdir, start_step, total_steps) if is_first() else Silent()
 
 
 def read_metrics(workdir: Path) -> list[dict[str, Any]]:

@@ -23,26 +23,22 @@ DATA_AXIS = "data"
 def data_mesh(devices: Sequence[Any] | None = None, replicas: int = 1) -> Mesh:
     """Returns a mesh of two axes, `replica` and `data`, over the given devices or all of them.
 
-    A batch is split over both, row by row. Each row is a replica, of devices that are neighbours:
-    of one process and one slice where that can be, as processes are numbered slice by slice.
+    A batch is split over both, row by row. Its devices are sorted by process: each process has
+    neighbouring images of a batch, and those that its number says. So they are not in the order of
+    their links (`mesh_utils`), which mixes the devices of several processes.
 
     Args:
-        devices: in the order in which they get their parts of a batch; default all of all
-            processes, process by process.
-        replicas: groups of devices, within each of which an optimiser's state may be sharded.
+        devices: in any order; default all of all processes.
+        replicas: groups of neighbours, within each of which an optimiser's state may be sharded.
 
     Raises:
         ValueError: the replicas do not divide the devices.
     """
-    used = list(jax.devices() if devices is None else devices)
-    if replicas < 1 or len(used) % replicas:
-        raise ValueError(f"{len(used)} devices make no {replicas} replicas of equal size")
-    if devices is None:
-        # A process reads the part of each batch that has its number. So devices are not put in the
-        # order of their links (`mesh_utils`), which mixes those of several processes, and image i
-        # of a batch is on its device what it is on one alone.
-        used.sort(key=lambda it: (it.process_index, it.id))
-    return Mesh(np.reshape(np.array(used), (replicas, -1)), (REPLICA_AXIS, DATA_AXIS))
+    chosen = jax.devices() if devices is None else devices
+    if replicas < 1 or len(chosen) % replicas:
+        raise ValueError(f"{len(chosen)} devices make no {replicas} replicas of equal size")
+    ordered = sorted(chosen, key=lambda it: (it.process_index, it.id))
+    return Mesh(np.reshape(np.array(ordered), (replicas, -1)), (REPLICA_AXIS, DATA_AXIS))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -53,6 +49,41 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def split_over_devices(mesh: Mesh) -> NamedSharding:
     """The sharding of a batch: its first axis is split over the devices, which must divide it."""
     return NamedSharding(mesh, PartitionSpec((REPLICA_AXIS, DATA_AXIS)))
+
+
+def put_whole(tree: Any, mesh: Mesh) -> Any:
+    """Puts arrays, which all processes have alike, on every device of a mesh."""
+    whole = replicated(mesh)
+
+    def put(x: Any) -> Array:
+        if isinstance(x, Array) and x.sharding == whole:
+            return x
+        values = np.asarray(x)
+        return jax.make_array_from_process_local_data(whole, values, values.shape)
+
+    return jax.tree.map(put, tree)
+
+
+def put_like(value: Any, like: Array) -> Array:
+    """Puts an array, which all processes have alike, where another one is, as its dtype."""
+    values = np.asarray(value, like.dtype)
+    return jax.make_array_from_callback(like.shape, like.sharding, lambda index: values[index])
+
+
+def put_split(tree: Any, mesh: Mesh) -> Any:
+    """Splits arrays [B, ...] over the devices of a mesh.
+
+    Args:
+        tree: each process's rows, B / P of them, in the order of the processes.
+        mesh: whose size divides B.
+    """
+    split = split_over_devices(mesh)
+    return jax.tree.map(lambda x: jax.make_array_from_process_local_data(split, x), tree)
+
+
+def local_copy(tree: Any) -> Any:
+    """Returns arrays that every device holds whole as those of one device of this process."""
+    return jax.tree.map(lambda x: x.addressable_data(0), tree)
 
 
 def state_shardings(state: TrainState, mesh: Mesh, shard_optimizer: bool = False) -> TrainState:
