@@ -74,7 +74,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
             f"finetune.epochs={recipe.epochs}, the epochs in all"
         )
-    steps_per_epoch, accumulate = setup.make_batches(recipe, "finetune", len(train))
+    steps_per_epoch, accumulate = setup.make_batches(recipe, "finetune", len(train), mesh.size)
     schedule = make_schedule(recipe, steps_per_epoch)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
     optimizer = make_optimizer(recipe, schedule, steps_per_epoch, head_steps)
@@ -128,7 +128,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     return run_training(
         workdir=workdir,
-        config=config,
+        config=setup.with_accumulate(config, "finetune", accumulate),
         identity={
             "verb": "finetune",
             "init": "scratch" if init is None else str(init),
@@ -136,6 +136,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "data": train.fingerprint(),
             "input": train.how,
             "labels": drawn,
+            "batch_norm_groups": groups,
         },
         meta={
             "task": task.name,

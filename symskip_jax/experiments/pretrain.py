@@ -62,7 +62,9 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         train, test = load_train_and_test(
             config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
         )
-        steps_per_epoch, accumulate = setup.make_batches(config.pretrain, "pretrain", len(train))
+        steps_per_epoch, accumulate = setup.make_batches(
+            config.pretrain, "pretrain", len(train), mesh.size
+        )
     normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
     model = setup.make_autoencoder(config, train.channels).clone(batch_norm_groups=groups)
@@ -120,8 +122,13 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
 
     return run_training(
         workdir=workdir,
-        config=config,
-        identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
+        config=setup.with_accumulate(config, "pretrain", accumulate),
+        identity={
+            "verb": "pretrain",
+            "data": train.fingerprint(),
+            "input": train.how,
+            "batch_norm_groups": groups,
+        },
         meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
         fresh_state=fresh_state,

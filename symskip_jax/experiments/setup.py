@@ -154,18 +154,25 @@ class Batches(NamedTuple):
     accumulate: int
 
 
-def make_batches(training: ConfigDict, section: str, count: int) -> Batches:
-    """Returns how `training`, the section of that name, takes `count` images on all devices.
+def make_batches(training: ConfigDict, section: str, count: int, devices: int) -> Batches:
+    """Returns how `training`, the section of that name, takes `count` images on so many devices.
 
     Raises:
         UserError: the batch is larger than the data, or cannot be split as asked.
     """
-    size, devices = training.batch_size, jax.device_count()
+    size = training.batch_size
     if size > count:
         raise UserError(
             f"config key {section}.batch_size={size} must be 1 to {count}, the images there are"
         )
     return Batches(count // size, _micro_batches(training, section, devices))
+
+
+def with_accumulate(config: ConfigDict, section: str, accumulate: int) -> ConfigDict:
+    """Returns a configuration that says how batches are cut, whatever number of devices did it."""
+    said = config.copy_and_resolve_references()
+    said[section].accumulate = accumulate
+    return said
 
 
 def _micro_batches(training: ConfigDict, section: str, devices: int) -> int:
