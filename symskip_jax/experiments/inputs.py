@@ -27,6 +27,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.feed import Feed, streamed_advance
 from symskip_jax.training.mesh import Step, put_split, put_whole
+from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StopRequests
 from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import Normalization, measure_normalization
@@ -184,6 +185,7 @@ class Input:
         total_steps: int,
         steps_per_dispatch: int,
         timing: Timing,
+        shardings: TrainState | None = None,
     ) -> Callable[[Step], Advance]:
         """Returns what compiles a step into one that draws its batches from these images.
 
@@ -194,6 +196,7 @@ class Input:
             total_steps: of the run.
             steps_per_dispatch: most steps that are asked for at once.
             timing: told how long is waited for images.
+            shardings: of the state; see `symskip_jax.training.mesh.jit_step`.
         """
         if self.resident is not None:
             arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
@@ -205,6 +208,7 @@ class Input:
                 batch_size=batch_size,
                 seed=seed,
                 steps_per_dispatch=steps_per_dispatch,
+                shardings=shardings,
             )
         stream = Stream(
             self.source,
@@ -216,7 +220,7 @@ class Input:
             faults=self.faults,
         )
         feed = Feed(stream, mesh, total_steps, timing)
-        return lambda step: streamed_advance(step, mesh, feed)
+        return lambda step: streamed_advance(step, mesh, feed, shardings)
 
 
 def split_part(part: Part, mesh: Mesh) -> Part:

@@ -10,7 +10,7 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
-from symskip_jax.config import flat
+from symskip_jax.config import base_config, flat
 from symskip_jax.errors import NonFiniteLossError, StoppedError, UnsavedError
 from symskip_jax.training import schedules
 from symskip_jax.training.checkpoints import Checkpoints
@@ -103,7 +103,8 @@ def run_training(
     Args:
         workdir: of the run.
         config: the whole configuration.
-        identity: what else decides what the run computes: the verb, the initialisation, the data.
+        identity: what else decides what the run computes: the verb, the initialisation, the data,
+            how BatchNorm cuts batches.
         meta: facts to save with each checkpoint.
         plan: when things happen.
         fresh_state: makes the state before the first step.
@@ -119,17 +120,17 @@ def run_training(
         UserError: the folder cannot be written, holds another run, or one that is going on.
         NonFiniteLossError, StoppedError, UnsavedError: see `fit`.
     """
-    # How a run is probed afterwards is no part of it.
-    described = {
-        f"config.{key}": value
-        for key, value in flat(config).items()
-        if not key.startswith("probe.")
-    }
-    identity_here = {**identity, **described}
+    identity_here = {**identity, **_described(config)}
+    # Fields that a run knows nothing of are younger, and were what their defaults are.
+    unsaid = {**_described(base_config()), "batch_norm_groups": 1}
     with together():
         check_same(identity_here)
         check_shared(workdir)
-        lock = claim_workdir(workdir, identity_here) if is_first() else contextlib.nullcontext()
+        lock = (
+            claim_workdir(workdir, identity_here, unsaid)
+            if is_first()
+            else contextlib.nullcontext()
+        )
     with lock:
         return _train(
             workdir=workdir,
@@ -145,6 +146,15 @@ def run_training(
             timing=timing,
             notes=notes,
         )
+
+
+def _described(config: ConfigDict) -> dict[str, Any]:
+    # How a run is probed afterwards is no part of it.
+    return {
+        f"config.{key}": value
+        for key, value in flat(config).items()
+        if not key.startswith("probe.")
+    }
 
 
 def _train(

@@ -31,6 +31,7 @@ def resident_advance(
     batch_size: int,
     seed: int,
     steps_per_dispatch: int,
+    shardings: TrainState | None = None,
 ) -> Advance:
     """Compiles a step that draws its batches from data on the device.
 
@@ -39,11 +40,12 @@ def resident_advance(
 
     Args:
         step: pretrain_step, finetune_step or head_step with everything static bound.
-        mesh: devices; the state and the data are replicated, the batch is split.
+        mesh: devices; the data is replicated, the batch is split.
         data: `image` [N, H, W, C] uint8 and `label` [N] int32.
         batch_size: B; at most N, and a multiple of the number of devices.
         seed: of the order.
         steps_per_dispatch: most steps that are asked for at once.
+        shardings: of the state; see `jit_step`.
 
     Returns:
         A function that takes n steps, at most to the end of the epoch that the state is in. The
@@ -59,9 +61,9 @@ def resident_advance(
     take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     if mesh.devices.flat[0].platform == "cpu":
-        run = one_by_one(take, mesh)
+        run = one_by_one(take, mesh, shardings)
     else:
-        run = in_a_loop(take, mesh, steps_per_dispatch)
+        run = in_a_loop(take, mesh, steps_per_dispatch, shardings)
 
     def advance(
         state: TrainState, first_step: int, n: int
@@ -85,12 +87,15 @@ def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedShard
     return take
 
 
-def one_by_one(take: Take, mesh: Mesh) -> Run:
+def one_by_one(take: Take, mesh: Mesh, shardings: TrainState | None = None) -> Run:
     """Compiles a step for a CPU, and dispatches each of the n steps."""
+    whole = replicated(mesh)
+    places = shardings or whole
     compiled = jax.jit(
         take,
+        in_shardings=(places, whole, whole),
+        out_shardings=(places, whole),
         donate_argnums=0,
-        out_shardings=replicated(mesh),
         compiler_options=compiler_options("cpu"),
     )
 
@@ -106,8 +111,10 @@ def one_by_one(take: Take, mesh: Mesh) -> Run:
     return run
 
 
-def in_a_loop(take: Take, mesh: Mesh, most: int) -> Run:
+def in_a_loop(take: Take, mesh: Mesh, most: int, shardings: TrainState | None = None) -> Run:
     """Compiles a loop over a step, and dispatches the n steps, up to `most`, at once."""
+    whole = replicated(mesh)
+    places = shardings or whole
 
     def loop(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
         shapes = jax.eval_shape(take, state, data, order)[1]
@@ -120,7 +127,12 @@ def in_a_loop(take: Take, mesh: Mesh, most: int) -> Run:
 
         return lax.fori_loop(0, n, body, (state, buffers))
 
-    compiled = jax.jit(loop, donate_argnums=0, out_shardings=replicated(mesh))
+    compiled = jax.jit(
+        loop,
+        in_shardings=(places, whole, whole, whole),
+        out_shardings=(places, whole),
+        donate_argnums=0,
+    )
 
     def run(
         state: TrainState, data: Batch, order: Array, n: int

@@ -60,18 +60,21 @@ class Feed:
         self._next_step = -1
 
 
-def streamed_advance(step: Step, mesh: Mesh, feed: Feed) -> Advance:
+def streamed_advance(
+    step: Step, mesh: Mesh, feed: Feed, shardings: TrainState | None = None
+) -> Advance:
     """Compiles a step that takes its batches from a feed, one a dispatch.
 
     Args:
         step: pretrain_step, finetune_step or head_step with everything static bound.
-        mesh: devices; the state is replicated, the batch is split.
+        mesh: devices; the batch is split.
         feed: of the batches; several steps may share it.
+        shardings: of the state; see `jit_step`.
 
     Returns:
         A function that takes n steps. The state is donated: do not use it again.
     """
-    compiled = jit_step(step, mesh)
+    compiled = jit_step(step, mesh, shardings)
 
     def advance(
         state: TrainState, first_step: int, n: int

@@ -61,15 +61,14 @@ class TensorBoard:
         if self._failed:
             return
         try:
-            if self._events is None:
-                self._events = self._open()
+            events = self._events = self._events or self._open()
             for name, value in record.items():
                 if name not in ("step", "epoch", "split"):
                     summary = scalar(f"{record['split']}/{name}", value)
                     event = event_pb2.Event(summary=summary, step=record["step"])
                     event.wall_time = time.time()
-                    self._events.write_event(event)
-            self._events.flush()
+                    events.write_event(event)
+            events.flush()
         except OSError as error:
             self._fail(error)
 

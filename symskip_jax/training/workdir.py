@@ -9,7 +9,7 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,25 @@ from symskip_jax.errors import UserError
 from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
 
 # Seconds that a shared file system has to show a new file to all hosts.
-_SETTLING = 30.0
+_SETTLING = 10.0
 
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
-# read, and how, is checked apart), how fast and how stubbornly it is read, and what is done about
-# images that are broken, which a run that met one is to go on without; and how a run is watched.
+# read, and how, is checked apart), how fast and how stubbornly it is read, what is done about
+# images that are broken, which a run that met one is to go on without, where the state lies, how
+# the run is watched, and by how many devices batches are cut (into what is another matter).
 _MAY_DIFFER = {
-    f"config.data.{name}"
-    for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
-} | {"config.run.profile_steps", "config.run.stall_seconds"}
+    *(
+        f"config.data.{name}"
+        for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+    ),
+    "config.run.replicas",
+    "config.run.shard_optimizer",
+    "config.run.profile_steps",
+    "config.run.stall_seconds",
+    "config.pretrain.per_device_batch_size",
+    "config.finetune.per_device_batch_size",
+    "config.model.batch_norm_devices",
+}
 
 
 def check_same(identity: dict[str, Any]) -> None:
@@ -74,12 +84,15 @@ def check_shared(workdir: Path) -> None:
             mark.unlink(missing_ok=True)
 
 
-def claim_workdir(workdir: Path, identity: dict[str, Any]) -> contextlib.ExitStack:
+def claim_workdir(
+    workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]
+) -> contextlib.ExitStack:
     """Makes a folder the run's own, or finds that it is already; for one process of the run.
 
     Args:
         workdir: made if missing.
         identity: flat, as JSON gives it back: everything that decides what the run computes.
+        unsaid: what holds for a run in the folder that does not say.
 
     Returns:
         What keeps others out until it is closed, or the process ends in whatever way.
@@ -91,7 +104,7 @@ def claim_workdir(workdir: Path, identity: dict[str, Any]) -> contextlib.ExitSta
     make_workdir(workdir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(workdir))
-        _check_identity(workdir, identity)
+        _check_identity(workdir, identity, unsaid)
         return stack.pop_all()
 
 
@@ -117,13 +130,14 @@ def _locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def _check_identity(workdir: Path, identity: dict[str, Any]) -> None:
+def _check_identity(workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
     path = workdir / "config.json"
     if not path.exists():
         write_json(path, identity)
         return
     try:
-        existing = json.loads(path.read_text())
+        existing = {key: unsaid[key] for key in identity if key in unsaid}
+        existing |= json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); choose another --workdir or delete this one"
