@@ -8,6 +8,7 @@ from pathlib import Path
 
 import command
 import pytest
+from soak import soak
 from test_resume import assert_same_arrays, pictures, saved_steps, timeless_metrics, wait_for
 
 from symskip_jax import cli
@@ -133,6 +134,7 @@ def test_two_runs_in_one_folder(tmp_path, data, undisturbed):
 # Runs the command while the clock on the wall goes back and forth by hours and days.
 JUMPING_CLOCK = """
 import sys, threading, time
+from soak import soak
 from symskip_jax import cli
 real, real_ns, offsets = time.time, time.time_ns, [0]
 def jump():
@@ -157,3 +159,9 @@ def test_a_clock_that_jumps(tmp_path, data, undisturbed):
     )
     assert run.returncode == 0, run.stderr
     assert_same_end(tmp_path, undisturbed)
+
+
+def test_a_short_soak(tmp_path):
+    ends = soak(tmp_path, minutes=0, seed=5, processes=1)
+    assert ends["rounds"] == 1
+    assert ends["-9"] >= 1
