@@ -4,6 +4,7 @@ import argparse
 import io
 import logging
 import sys
+import traceback
 from collections.abc import Sequence
 
 from symskip_jax.commands import (
@@ -13,17 +14,34 @@ from symskip_jax.commands import (
     reproducing,
     restoring,
     training,
+    watching,
 )
 from symskip_jax.commands.parser import Parser, adding, make_parser
-from symskip_jax.errors import NonFiniteLossError, StoppedError, UserError
+from symskip_jax.errors import (
+    LostProcessError,
+    NonFiniteLossError,
+    StoppedError,
+    UnsavedError,
+    UserError,
+)
 
 EXIT_FAILED = 1
 EXIT_WRONG_INPUT = 2
+EXIT_CRASHED = 70  # EX_SOFTWARE: one of several processes; one alone leaves with Python's own, 1
+EXIT_UNSAVED = 74  # EX_IOERR
 EXIT_STOPPED = 75  # EX_TEMPFAIL: saved; the same command goes on
+EXIT_LOST = 76  # the same command goes on from the last checkpoint
 EXIT_INTERRUPTED = 130
+_STATUSES: dict[type[Exception], int] = {
+    NonFiniteLossError: EXIT_FAILED,
+    UserError: EXIT_WRONG_INPUT,
+    UnsavedError: EXIT_UNSAVED,
+    StoppedError: EXIT_STOPPED,
+    LostProcessError: EXIT_LOST,
+}
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
-_GROUPS = (training, restoring, looking, reproducing, data, benchmarking)
+_GROUPS = (training, watching, restoring, looking, reproducing, data, benchmarking)
 
 _EXAMPLES = """\
 examples:
@@ -40,26 +58,55 @@ def main(argv: Sequence[str] | None = None) -> int:
         # As standard error does, because names of files may be anything.
         sys.stdout.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
+    # Of saves that failed, which are answered for already.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    status = _answered(sys.argv[1:] if argv is None else argv)
+    # Of several processes each ends by itself: none may wait for one that is gone.
+    if _is_one_of_several():
+        from symskip_jax.training.processes import leave
+
+        leave(status, agreed=status not in (EXIT_LOST, EXIT_INTERRUPTED))
+    return status
+
+
+def _answered(words: Sequence[str]) -> int:
+    """Runs the command, prints what goes wrong, and returns the exit status."""
     try:
-        words = sys.argv[1:] if argv is None else argv
-        # Out of argparse's sight: one with a blank in it, as of a tuple, it would take for one more
-        # value of an option before it that takes several.
-        fields = [word for word in words if word.startswith("--config.")]
-        others = [word for word in words if not word.startswith("--config.")]
-        arguments, rest = parser().parse_known_args(others)
-        group = next(group for group in _GROUPS if arguments.verb in group.EXAMPLES)
-        return group.run(arguments, _overrides(arguments, [*fields, *rest]))
-    except UserError as error:
-        print(f"symskip: {error}", file=sys.stderr)
-        return EXIT_WRONG_INPUT
-    except NonFiniteLossError as error:
-        print(f"symskip: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except StoppedError as error:
-        print(f"symskip: {error}", file=sys.stderr)
-        return EXIT_STOPPED
+        return _run(words)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except tuple(_STATUSES) as error:
+        print(f"symskip: {error}", file=sys.stderr)
+        return next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
+    except Exception as error:
+        if not _is_one_of_several():
+            raise
+        from symskip_jax.training.processes import as_lost_process
+
+        lost = as_lost_process(error)
+        if lost is None:
+            traceback.print_exc()
+            return EXIT_CRASHED
+        print(f"symskip: {lost}", file=sys.stderr)
+        return EXIT_LOST
+
+
+def _run(words: Sequence[str]) -> int:
+    # Out of argparse's sight: one with a blank in it, as of a tuple, it would take for one more
+    # value of an option before it that takes several.
+    fields = [word for word in words if word.startswith("--config.")]
+    others = [word for word in words if not word.startswith("--config.")]
+    arguments, rest = parser().parse_known_args(others)
+    group = next(group for group in _GROUPS if arguments.verb in group.EXAMPLES)
+    return group.run(arguments, _overrides(arguments, [*fields, *rest]))
+
+
+def _is_one_of_several() -> bool:
+    if "jax" not in sys.modules:
+        return False
+    import jax
+
+    return jax.distributed.is_initialized()
 
 
 def _overrides(arguments: argparse.Namespace, rest: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ def base_config() -> ConfigDict:
     config.model.bottleneck = "none"  # channel_wise: Context Encoder's fully connected layer
     config.model.init = "gaussian"  # gaussian: mean 0, deviation 0.01 (section 4); or he
     config.model.dtype = "float32"  # compute: float32 or bfloat16; parameters stay float32
+    config.model.batch_norm_devices = 0  # that share its statistics; 0: all, 1: none
     config.model.dropout = 0.5  # in the fully connected layers of network_3
 
     config.data = ConfigDict()
@@ -95,6 +96,10 @@ def base_config() -> ConfigDict:
     config.run.eval_every = 10.0  # epochs
     config.run.checkpoint_every = 1.0  # epochs
     config.run.eval_batch_size = 256  # images
+    config.run.profile_steps = ()  # (a, b): trace the steps behind a, up to b, to WORKDIR/profile
+    config.run.stall_seconds = 120.0  # at least, before what takes ten times as long as usual hangs
+    config.run.replicas = 1  # groups of devices, each with the whole state of the optimiser
+    config.run.shard_optimizer = False  # split that state over a replica's devices (ZeRO-1)
     return config.lock()
 
 
@@ -103,6 +108,7 @@ def _training(
 ) -> ConfigDict:
     training = ConfigDict()
     training.batch_size = 128  # images a step, over all devices
+    training.per_device_batch_size = 0  # images a device takes at a time; 0: see accumulate
     training.accumulate = 1  # micro-batches that a batch is cut into to save memory
     training.epochs = epochs  # passes over the training images
     training.optimizer = "adam"  # adam, adamw, or sgd with momentum

@@ -27,3 +27,11 @@ class NonFiniteLossError(Exception):
 
 class StoppedError(Exception):
     """The run was asked to stop, and has saved its state."""
+
+
+class LostProcessError(Exception):
+    """Another process of the run did not come, or is gone; the last checkpoint is whole."""
+
+
+class UnsavedError(Exception):
+    """The run has ended or was asked to stop, and its state could not be saved."""

@@ -18,10 +18,12 @@ from symskip_jax.errors import NonFiniteLossError, UserError
 from symskip_jax.models import AutoEncoder, Layer, Spec
 from symskip_jax.training.checkpoints import Checkpoints, load_variables
 from symskip_jax.training.logs import RunLog
-from symskip_jax.training.loop import Plan, StopRequests, fit
+from symskip_jax.training.loop import Plan, fit
 from symskip_jax.training.mesh import data_mesh, replicated
 from symskip_jax.training.schedules import make_optimizer
 from symskip_jax.training.state import TrainState, init_state
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 
 META = {"verb": "pretrain", "config": {"seed": 1, "model.blocks": [1, 2]}, "mean": [0.1, 255.0]}
 
@@ -248,6 +250,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, fresh):
             checkpoints=checkpoints,
             log=log,
             stops=stops,
+            timing=Timing(),
         )
     log.close()
     checkpoints.close()

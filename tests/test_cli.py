@@ -106,7 +106,10 @@ def test_a_finetuning_prints_its_accuracy(finetuned):
 def test_a_pretraining_leaves_what_the_readme_says(pretrained):
     workdir = pretrained[0]
     there = {path.name for path in workdir.iterdir()}
-    assert there == {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "images"}
+    assert there == {
+        *("config.json", "metrics.jsonl", "checkpoints", "tensorboard", "images"),
+        *("lock", "status.json"),
+    }
     config = json.loads((workdir / "config.json").read_text())
     assert config["verb"] == "pretrain" and config["config.model.n"] == 4
     assert config["config.data.crop"] == [7, 7] and config["config.pretrain.epochs"] == 2
@@ -120,7 +123,7 @@ def test_the_metrics_are_one_object_a_line(pretrained, finetuned):
     train, test = (records(pretrained[0], split) for split in ("train", "test"))
     assert [record["step"] for record in train] == [2, 3, 5, 6, 8, 9, 11, 12]
     assert [(record["step"], record["epoch"]) for record in test] == [(6, 1.0), (12, 2.0)]
-    clock = {"seconds", "images_per_second"}
+    clock = {"seconds", "images_per_second", "input_seconds", "saving_seconds"}
     common = {"step", "epoch", "split", "loss"}
     assert set(train[0]) == common | {"psnr", "learning_rate"} | clock
     measured = {"psnr", "psnr_identity", "ssim", "ssim_identity", "count", "seconds"}

@@ -37,7 +37,7 @@ def test_a_loop_on_the_device_takes_the_steps_that_single_dispatches_take(device
     take = drawing(step, 3, 16, split_over_devices(mesh))
     data, order = jax.device_put((tiny.make_batch(50), epoch_order(0, 0, 50)), whole)
     results = []
-    for run in (one_by_one(take, whole), in_a_loop(take, whole, most=5)):
+    for run in (one_by_one(take, mesh), in_a_loop(take, mesh, most=5)):
         state = jax.device_put(tiny.make_state(model, optimizer), whole)
         results.append(jax.device_get(run(state, data, order, 3)))
     (state, measured), (looped, measured_in_loop) = results

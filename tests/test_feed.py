@@ -11,6 +11,7 @@ from symskip_jax.data.stream import Stream
 from symskip_jax.errors import BadImageError
 from symskip_jax.training.feed import Feed
 from symskip_jax.training.mesh import data_mesh
+from symskip_jax.training.timing import Timing
 
 LABELS = np.arange(21)
 SOURCE = ArraySource("s", noise_images(21, 4, 4, 3), LABELS, tuple(map(str, LABELS)))
@@ -18,7 +19,7 @@ TOTAL = 10
 
 
 def feed(source=SOURCE):
-    return Feed(Stream(source, None, batch_size=8, seed=3), data_mesh(), TOTAL)
+    return Feed(Stream(source, None, batch_size=8, seed=3), data_mesh(), TOTAL, Timing())
 
 
 def expected(step: int) -> np.ndarray:

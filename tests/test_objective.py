@@ -14,7 +14,7 @@ from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.objective import check_objective, check_plain, make_discriminator
 from symskip_jax.experiments.setup import make_corruption
 from symskip_jax.training.checkpoints import load_variables
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 from symskip_jax.transforms import Normalization
 
 NORMALIZATION = Normalization((0.0,), (1.0,))

@@ -14,7 +14,7 @@ import tiny
 from symskip_jax import cli
 from symskip_jax.training.averaging import averaged_variables
 from symskip_jax.training.checkpoints import load_variables
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 WIDE = (
     "--config.model.name=wide_resnet",

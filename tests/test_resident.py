@@ -94,7 +94,7 @@ def test_every_seed_that_a_configuration_may_have_orders_the_images(seed):
 def test_both_ways_to_dispatch_run_any_number_of_steps(compile_run):
     whole = replicated(MESH)
     take = drawing(report, STEPS_PER_EPOCH, BATCH_SIZE, split_over_devices(MESH))
-    run = compile_run(take, whole)
+    run = compile_run(take, MESH)
     order = jax.device_put(np.arange(COUNT)[::-1].copy(), whole)
     data = jax.device_put(DATA, whole)
     for n in (1, 2, STEPS_PER_EPOCH):
@@ -116,7 +116,7 @@ def test_no_data_goes_to_the_device_once_it_is_there():
 
 def test_nor_does_any_in_a_loop():
     whole = replicated(MESH)
-    run = in_a_loop(drawing(report, 4, BATCH_SIZE, split_over_devices(MESH)), whole, most=4)
+    run = in_a_loop(drawing(report, 4, BATCH_SIZE, split_over_devices(MESH)), MESH, most=4)
     data, order = jax.device_put((DATA, np.arange(COUNT)), whole)
     state, _ = run(state_at(0), data, order, 4)
     with jax.transfer_guard_host_to_device("disallow"):

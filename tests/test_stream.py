@@ -11,9 +11,10 @@ from data_helpers import noise_images, user_error, write_image
 
 from symskip_jax.data.base import ArraySource, Features, Source, Stored
 from symskip_jax.data.order import epoch_order
+from symskip_jax.data.parts import Shard
 from symskip_jax.data.reading import Faults
 from symskip_jax.data.sources import open_source
-from symskip_jax.data.stream import Parallel, Shard, Stream, pass_over
+from symskip_jax.data.stream import Parallel, Stream, pass_over
 from symskip_jax.data.views import View
 from symskip_jax.errors import ReadFailedError
 

@@ -18,7 +18,7 @@ from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.tasks import make_task
 from symskip_jax.models import Segmenter
 from symskip_jax.training.checkpoints import Restored
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 from symskip_jax.training.schedules import make_optimizer, milestone_schedule
 
 TINY = (

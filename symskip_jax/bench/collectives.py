@@ -19,7 +19,7 @@ _INSTRUCTION = re.compile(rf"^\s*(?:ROOT )?%?\S+ = (.*?) ({'|'.join(_KINDS)})(-s
 _SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
 _LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d, ]*)\}")
 _IOTA_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]<=")
-_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\] \{([^}]*)\}")
+_MESH_GROUPS = re.compile(r"replica_groups=mesh\[([^\]]*)\](?:, device_ids=\S+)? \{([^}]*)\}")
 _PAIRS = re.compile(r"source_target_pairs=\{(.*?)\}\}")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 
@@ -70,9 +70,10 @@ class Collective:
         """What a train step needs it for.
 
         Vectors are BatchNorm's sums over the batch, or the gradients of its parameters; only the
-        gradients of kernels have more axes. Where the compiler combined both, it is `gradients`.
+        gradients of kernels have more axes that are longer than 1. Where the compiler combined
+        both, it is `gradients`.
         """
-        if any(len(array.shape) > 1 for array in self.arrays):
+        if any(sum(length > 1 for length in array.shape) > 1 for array in self.arrays):
             return "gradients"
         return "backward statistics" if "transpose(" in self.op_name else "forward statistics"
 

@@ -12,7 +12,7 @@ from tensorboardX.proto.event_pb2 import Event
 from symskip_jax.bench.problem import Problem
 from symskip_jax.config import config_from_flat
 from symskip_jax.experiments.pretrain import pretrain
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 # The first compiles, and its end is the first time that anything is evaluated and saved.
 EPOCHS = 3

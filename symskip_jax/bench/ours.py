@@ -16,7 +16,7 @@ from symskip_jax.config import config_from_flat
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.running import make_optimizer, make_schedule
 from symskip_jax.training.dispatch import Advance, resident_advance
-from symskip_jax.training.mesh import Step, data_mesh, jit_step, replicated
+from symskip_jax.training.mesh import Step, jit_step, replicated, state_shardings
 from symskip_jax.training.state import TrainState, new_state
 from symskip_jax.training.steps import Batch, Metrics, pretrain_step
 from symskip_jax.transforms import (
@@ -39,30 +39,25 @@ class Ours:
             setup.make_augmentation(config), setup.make_corruption(config, self._normalization)
         )
         schedule = make_schedule(config.pretrain, self._steps_per_epoch)
-        self._optimizer = make_optimizer(config.pretrain, schedule, self._steps_per_epoch)
+        optimizer = make_optimizer(config.pretrain, schedule, self._steps_per_epoch)
+        self._mesh = setup.make_mesh(config, None if everywhere else jax.devices()[:1])
+        self._optimizer = setup.spread_optimizer(config, optimizer, self._mesh)
+        groups = setup.batch_norm_groups(config, self._mesh.size)
+        model = setup.make_autoencoder(config, problem.images.shape[-1])
         self._step = functools.partial(
             pretrain_step,
-            model=setup.make_autoencoder(config, problem.images.shape[-1]),
+            model=model.clone(batch_norm_groups=groups),
             normalization=self._normalization,
         )
-        self._mesh = data_mesh(None if everywhere else jax.devices()[:1])
         self._whole = replicated(self._mesh)
         labels = np.zeros(len(problem.images), np.int32)
         self._data = jax.device_put({"image": problem.images, "label": labels}, self._whole)
-        self._training = _Course(
-            self._advance(
-                functools.partial(self._step, optimizer=self._optimizer, transform=self._transform)
-            ),
-            lambda: self._fresh_state(problem.params, problem.batch_stats, self._optimizer),
-            self._steps_per_dispatch,
-            self._steps_per_epoch,
+        self._training = self._course(
+            functools.partial(self._step, optimizer=self._optimizer, transform=self._transform),
+            problem.params,
+            problem.batch_stats,
         )
-        self._transforming = _Course(
-            self._advance(self._transform_step),
-            lambda: self._fresh_state({}, {}, self._optimizer),
-            self._steps_per_dispatch,
-            self._steps_per_epoch,
-        )
+        self._transforming = self._course(self._transform_step, {}, {})
 
     def facts(self) -> dict[str, Any]:
         """Returns the device, and how many steps a dispatch takes."""
@@ -95,10 +90,10 @@ class Ours:
 
         transform: Any = given  # it has the call of a PretrainTransform, and nothing else is used
         step = functools.partial(self._step, optimizer=optimizer, transform=transform)
-        compiled = jit_step(step, self._mesh)
         pairs = np.concatenate([problem.corrupted, problem.clean], axis=-1)
         batch = jax.device_put({"image": pairs}, self._whole)
         state = self._fresh_state(problem.params, problem.batch_stats, optimizer)
+        compiled = jit_step(step, self._mesh, self._shardings(state))
         state, before = compiled(state, batch)
         norm = norm_of(state.opt_state)
         state, after = compiled(state, batch)
@@ -120,17 +115,26 @@ class Ours:
         # The problem's arrays must not be donated.
         params, batch_stats = jax.tree.map(jnp.array, (params, batch_stats))
         key = jax.random.key(self._config.seed)
-        return jax.device_put(new_state(params, batch_stats, optimizer, key), self._whole)
+        state = new_state(params, batch_stats, optimizer, key)
+        return jax.device_put(state, self._shardings(state))
 
-    def _advance(self, step: Step) -> Advance:
-        return resident_advance(
+    def _shardings(self, state: TrainState) -> TrainState:
+        return state_shardings(state, self._mesh, self._config.run.shard_optimizer)
+
+    def _course(self, step: Step, params: Any, batch_stats: Any) -> "_Course":
+        def start() -> TrainState:
+            return self._fresh_state(params, batch_stats, self._optimizer)
+
+        advance = resident_advance(
             step,
             self._mesh,
             self._data,
             batch_size=self._problem.batch_size,
             seed=self._config.seed,
             steps_per_dispatch=self._steps_per_dispatch,
+            shardings=self._shardings(jax.eval_shape(start)),
         )
+        return _Course(advance, start, self._steps_per_dispatch, self._steps_per_epoch)
 
     def _transform_step(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """Makes both images of a batch whole in memory, as the network would want them."""

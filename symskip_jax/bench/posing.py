@@ -74,6 +74,11 @@ def pose(
             "peers take whole batches; set it to 1"
         )
     fields = dict(flat_items(config))
+    if config.pretrain.per_device_batch_size:
+        raise UserError(
+            f"config key pretrain.per_device_batch_size={config.pretrain.per_device_batch_size} "
+            "cannot be compared: the peers take whole batches; set it to 0"
+        )
     for key, value in _OF_THE_PEERS.items():
         if fields[key] != value:
             raise UserError(

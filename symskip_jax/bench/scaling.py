@@ -34,7 +34,12 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.objective import check_plain
 from symskip_jax.experiments.running import make_optimizer, make_schedule
-from symskip_jax.training.mesh import data_mesh, jit_step, replicated, split_over_devices
+from symskip_jax.training.mesh import (
+    jit_step,
+    split_over_devices,
+    state_shardings,
+    with_shardings,
+)
 from symskip_jax.training.state import init_state
 from symskip_jax.training.steps import pretrain_step
 from symskip_jax.transforms import Normalization, PretrainTransform
@@ -99,8 +104,10 @@ def lowered_step(
     """
     check_config(config)
     check_plain(config)
-    model = setup.make_autoencoder(config, CHANNELS)
+    groups = setup.batch_norm_groups(config, mesh.size)
+    model = setup.make_autoencoder(config, CHANNELS).clone(batch_norm_groups=groups)
     optimizer = make_optimizer(config.pretrain, make_schedule(config.pretrain, 1), 1)
+    optimizer = setup.spread_optimizer(config, optimizer, mesh)
     transform = PretrainTransform(
         setup.make_augmentation(config), setup.make_corruption(config, NORMALIZATION)
     )
@@ -112,12 +119,13 @@ def lowered_step(
         normalization=NORMALIZATION,
         accumulate=config.pretrain.accumulate,
     )
-    crop, whole, split = tuple(config.data.crop), replicated(mesh), split_over_devices(mesh)
+    crop, split = tuple(config.data.crop), split_over_devices(mesh)
     # Where windows are cut on the host, the step gets them as they are.
     margin = MARGIN if config.data.view == "crop" else 0
     size = tuple(side + margin for side in crop)
     state = jax.eval_shape(lambda: init_state(model, optimizer, 0, (*crop, CHANNELS)))
-    state = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), state)
+    shardings = state_shardings(state, mesh, config.run.shard_optimizer)
+    state = with_shardings(state, shardings)
     shape = (per_device * mesh.size, *size, CHANNELS)
     batch = {"image": jax.ShapeDtypeStruct(shape, jnp.uint8, sharding=split)}
     params = jax.tree.leaves(state.params)
@@ -128,7 +136,7 @@ def lowered_step(
         "parameters": sum(x.size for x in params),
         "kernel_parameters": sum(x.size for x in params if x.ndim > 1),
     }
-    return jit_step(step, mesh).lower(state, batch), facts
+    return jit_step(step, mesh, shardings).lower(state, batch), facts
 
 
 def summarize(hlo: str) -> list[dict[str, Any]]:
@@ -158,9 +166,10 @@ def measure(config_name: str, job: dict[str, Any]) -> dict[str, Any]:
     config = apply_overrides(load_config(config_name), job["overrides"])
     if isinstance(job["on"], int):
         jax.config.update("jax_num_cpu_devices", job["on"])
-        mesh = data_mesh()
+        devices = None
     else:
-        mesh = data_mesh(_topology(job["on"]))
+        devices = _topology(job["on"])
+    mesh = setup.make_mesh(config, devices)
     lowered, facts = lowered_step(config, mesh, job["per_device"])
     start = time.perf_counter()
     compiled = lowered.compile()

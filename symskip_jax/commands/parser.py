@@ -18,7 +18,9 @@ exit status:
   0   done
   1   training failed: the loss became NaN or infinite; the last checkpoint is whole
   2   something in the command, the configuration, the data or the folders is wrong
+  74  the last state could not be saved; the message says which checkpoint is whole
   75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on
+  76  another process of the run is gone, or did not come: the same command goes on
   130 stopped by a second Ctrl-C, or by one before the first step: nothing more was saved
 """
 

@@ -16,6 +16,8 @@ examples:
 examples:
   symskip pretrain --config configs/cifar10.py --workdir runs/cifar10
   symskip pretrain --config folder --config.data.name=folder:PHOTOS
+  symskip pretrain --config imagenet --workdir /shared/imagenet --coordinator host0:7777 \\
+    --num-processes 4 --process-id 0
 """,
     "finetune": """\
 examples:
@@ -47,6 +49,7 @@ def describe(add: AddVerb) -> None:
             type=Path,
             help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
         )
+        _describe_processes(verb)
     finetune.add_argument(
         "--init", type=Path, metavar="WORKDIR", help="of the pre-training to start from"
     )
@@ -55,6 +58,38 @@ def describe(add: AddVerb) -> None:
     evaluate.add_argument("--step", default="latest", help=STEP_HELP)
     evaluate.add_argument(
         "--config", metavar="FILE", help="take the data from this one instead of the run's own"
+    )
+
+
+def _describe_processes(verb: argparse.ArgumentParser) -> None:
+    processes = verb.add_argument_group(
+        "several processes",
+        "The same command is started once on every host. On a TPU slice and under Slurm it finds "
+        "the others by itself; elsewhere tell it, here or by the variables in parentheses.",
+    )
+    processes.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="of process 0, with a port that is free there (JAX_COORDINATOR_ADDRESS)",
+    )
+    processes.add_argument(
+        "--num-processes", type=int, metavar="N", help="how many there are (JAX_NUM_PROCESSES)"
+    )
+    processes.add_argument(
+        "--process-id", type=int, metavar="K", help="which this is, from 0 (JAX_PROCESS_ID)"
+    )
+    processes.add_argument(
+        "--cluster",
+        choices=("auto", "tpu", "slurm", "none"),
+        default="auto",
+        help="where to look for the others, if not told; none for a run of this process alone",
+    )
+    processes.add_argument(
+        "--start-timeout",
+        type=float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long the processes wait for each other at the start (300)",
     )
 
 
@@ -75,6 +110,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     config = load_config(arguments.config, overrides)
     workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
+    _join_others(arguments)
     if arguments.verb == "pretrain":
         from symskip_jax.experiments.pretrain import pretrain
 
@@ -84,6 +120,16 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         finetune(config, workdir, arguments.init)
     return 0
+
+
+def _join_others(arguments: argparse.Namespace) -> None:
+    from symskip_jax.training.processes import find_cluster, join
+
+    cluster = find_cluster(
+        arguments.coordinator, arguments.num_processes, arguments.process_id, arguments.cluster
+    )
+    if cluster is not None:
+        join(cluster, arguments.start_timeout)
 
 
 def _default_workdir(config: str, verb: str) -> Path:

@@ -19,17 +19,29 @@ class Part(NamedTuple):
     mask_b: np.ndarray
 
 
+class Shard(NamedTuple):
+    """Which process of how many this one is: it reads that part of every batch."""
+
+    index: int = 0
+    count: int = 1
+
+
 def parts_of(
-    data: Mapping[str, Any], batch_size: int, mask_n: np.ndarray | None = None
+    data: Mapping[str, Any],
+    batch_size: int,
+    mask_n: np.ndarray | None = None,
+    shard: Shard = Shard(),
 ) -> Generator[Part]:
     """Cut arrays [N, ...] by name, on the device or the host, into parts.
 
     The last one is filled up with copies of the last image. mask_n, bool [N], is False for images
-    that do not count.
+    that do not count. Each process gets its own rows of every part; their number divides
+    batch_size.
     """
     count = len(next(iter(data.values())))
+    local = batch_size // shard.count
     for start in range(0, count, batch_size):
-        places = np.arange(start, start + batch_size)
+        places = start + shard.index * local + np.arange(local)
         indices = np.minimum(places, count - 1)
         mask = places < count if mask_n is None else (places < count) & mask_n[indices]
         yield Part({name: x[indices] for name, x in data.items()}, indices, mask)

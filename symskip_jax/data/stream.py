@@ -19,7 +19,7 @@ from absl import flags
 
 from symskip_jax.data.base import Source
 from symskip_jax.data.order import epoch_order
-from symskip_jax.data.parts import Part
+from symskip_jax.data.parts import Part, Shard
 from symskip_jax.data.reading import Faults, Images, Reader, why_bad
 from symskip_jax.data.views import View
 from symskip_jax.errors import UserError
@@ -32,13 +32,6 @@ ENDLESS = 2**40
 DRAW_SEED = 2**32
 
 log = logging.getLogger(__name__)
-
-
-class Shard(NamedTuple):
-    """Which process of how many this one is: it reads that part of every batch."""
-
-    index: int = 0
-    count: int = 1
 
 
 class Parallel(NamedTuple):

@@ -90,6 +90,7 @@ _SIZE = _whole_numbers(2, 1, "two whole numbers above 0: height, width")
 
 _TRAINING = {
     "batch_size": _COUNT,
+    "per_device_batch_size": _COUNT_OR_NONE,
     "accumulate": _COUNT,
     "epochs": _COUNT,
     "optimizer": _one_of("adam", "adamw", "sgd"),
@@ -119,6 +120,7 @@ _RULES = {
     "model.bottleneck": _one_of("none", "channel_wise"),
     "model.init": _one_of("gaussian", "he"),
     "model.dtype": _one_of("float32", "bfloat16"),
+    "model.batch_norm_devices": _COUNT_OR_NONE,
     "model.dropout": _BELOW_ONE,
     "data.num_labels": _COUNT_OR_NONE,
     "data.labels_seed": _SEED,
@@ -163,4 +165,10 @@ _RULES = {
     "run.eval_every": _POSITIVE,
     "run.checkpoint_every": _POSITIVE,
     "run.eval_batch_size": _COUNT,
+    "run.profile_steps": _Rule(
+        lambda values: not values or (len(values) == 2 and 0 <= values[0] < values[1]),
+        "empty, or two steps in increasing order",
+    ),
+    "run.stall_seconds": _POSITIVE,
+    "run.replicas": _COUNT,
 }

@@ -17,7 +17,7 @@ from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
 from symskip_jax.experiments.tasks import make_task
 from symskip_jax.training.checkpoints import Restored, load_variables
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.workdir import make_workdir, write_json
 from symskip_jax.transforms import Normalization

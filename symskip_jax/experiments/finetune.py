@@ -20,12 +20,20 @@ from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.experiments.tasks import Task, make_task, require_labels
-from symskip_jax.training.averaging import averaged_variables, averaging, start_average
+from symskip_jax.training.averaging import (
+    averaged_shapes,
+    averaged_variables,
+    averaging,
+    start_average,
+)
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.mesh import make_sharded, put_like, state_shardings
+from symskip_jax.training.processes import together
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.steps import finetune_step, head_step
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import FinetuneTransform, Normalization
 
 
@@ -45,13 +53,16 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
-    everything, test = load_train_and_test(config, config.data.train_split)
-    task = make_task(config, everything)
-    require_labels(test)
-    train, drawn = draw(config, everything)
-    model = task.model
-    channels = train.channels
-    start = None if init is None else load_pretrained(init, config, task, channels)
+    with together():
+        mesh = setup.make_mesh(config)
+        groups = setup.batch_norm_groups(config, mesh.size)
+        everything, test = load_train_and_test(config, config.data.train_split)
+        task = make_task(config, everything)
+        require_labels(test)
+        train, drawn = draw(config, everything)
+        channels = train.channels
+        start = None if init is None else load_pretrained(init, config, task, channels)
+    model = task.model.clone(batch_norm_groups=groups)
     normalization = (
         everything.normalization()
         if start is None
@@ -63,16 +74,24 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
             f"finetune.epochs={recipe.epochs}, the epochs in all"
         )
-    steps_per_epoch = setup.check_batches(recipe, "finetune", len(train))
+    steps_per_epoch, accumulate = setup.make_batches(recipe, "finetune", len(train), mesh.size)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
     schedule = make_schedule(recipe, steps_per_epoch, head_steps)
     optimizer = make_optimizer(recipe, schedule, steps_per_epoch, head_steps)
+    optimizer = setup.spread_optimizer(config, optimizer, mesh)
     transform = FinetuneTransform(
         setup.make_finetune_augmentation(config, normalization),
         setup.make_corruption(config, normalization),
         recipe.corruption_probability,
     )
-    mesh = data_mesh()
+    crop, decay = tuple(config.data.crop), recipe.ema_decay
+
+    def make(seed: Any) -> TrainState:
+        return init_state(model, optimizer, seed, (*crop, channels))
+
+    sharded = config.run.shard_optimizer
+    shardings = state_shardings(averaged_shapes(make, decay), mesh, sharded)
+    stops, timing = StopRequests(), Timing()
     plan = make_plan(config, recipe, steps_per_epoch)
     trainer = train.trainer(
         mesh,
@@ -80,6 +99,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
+        timing=timing,
+        shardings=shardings,
     )
 
     def compiled(step: Any) -> Advance:
@@ -91,27 +112,23 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             normalization=normalization,
             task_loss=task.loss,
             transform_labels=task.transform_labels,
-            accumulate=recipe.accumulate,
+            accumulate=accumulate,
         )
-        return trainer(averaging(bound, recipe.ema_decay))
+        return trainer(averaging(bound, decay))
 
     all_layers = compiled(finetune_step)
     head_alone = compiled(head_step) if head_steps else all_layers
-    crop = tuple(config.data.crop)
-    measure = task.evaluator(normalization, test)
+    measure = task.evaluator(normalization, test.spread(mesh, stops))
 
     def fresh_state() -> TrainState:
-        shape = (*crop, channels)
-        state = make_replicated(
-            lambda seed: init_state(model, optimizer, seed, shape), config.seed, mesh
-        )
+        state = make_sharded(make, config.seed, mesh, sharded)
         if start is not None:
             state = with_pretrained(state, start, recipe.init_parts.split("_"))
-        return start_average(state, recipe.ema_decay)
+        return start_average(state, decay)
 
     return run_training(
         workdir=workdir,
-        config=config,
+        config=setup.with_accumulate(config, "finetune", accumulate),
         identity={
             "verb": "finetune",
             "init": "scratch" if init is None else str(init),
@@ -119,6 +136,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "data": train.fingerprint(),
             "input": train.how,
             "labels": drawn,
+            "batch_norm_groups": groups,
         },
         meta={
             "task": task.name,
@@ -133,6 +151,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         evaluate=lambda state: measure(averaged_variables(state)),
         schedule=schedule,
         best=task.best,
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 
@@ -199,9 +219,7 @@ def with_pretrained(state: TrainState, start: Restored, parts: Sequence[str]) ->
     trained = setup.variables_of(start)
 
     def put(fresh: Any, learnt: Any) -> Any:
-        return jax.tree.map(
-            lambda a, b: jax.device_put(np.asarray(b, a.dtype), a.sharding), fresh, learnt
-        )
+        return jax.tree.map(lambda a, b: put_like(b, a), fresh, learnt)
 
     def merged(ours: Any, theirs: Any) -> Any:
         return ours | {

@@ -4,8 +4,9 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import closing, suppress
+from typing import Any
 
 import jax
 import numpy as np
@@ -14,18 +15,21 @@ from ml_collections import ConfigDict
 
 from symskip_jax.data.base import Example, Source
 from symskip_jax.data.channels import with_channels
-from symskip_jax.data.parts import Part, parts_of
+from symskip_jax.data.parts import Part, Shard, parts_of
 from symskip_jax.data.reading import Faults, SizesDifferError
 from symskip_jax.data.resident import ResidentData, load_resident
 from symskip_jax.data.sources import open_source
-from symskip_jax.data.stream import Parallel, Shard, Stream, pass_over
+from symskip_jax.data.stream import Parallel, Stream, pass_over
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.views import View
 from symskip_jax.data.whole import whole_images
 from symskip_jax.errors import UserError
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.feed import Feed, streamed_advance
-from symskip_jax.training.mesh import Step, replicated
+from symskip_jax.training.mesh import Step, put_split, put_whole
+from symskip_jax.training.state import TrainState
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import Normalization, measure_normalization
 
 # Of the device's memory, or the machine's where there is no other, for the images of one split.
@@ -45,6 +49,8 @@ class Input:
             as resident ones are: the device crops them.
         parallel: how they are streamed in training; a pass over them has as many threads as cores.
         faults: what is done about images that cannot be read.
+        mesh: over whose devices the batches of a pass are split; None for none.
+        watched: goes through every pass, and may end it.
     """
 
     source: Source
@@ -52,6 +58,8 @@ class Input:
     view: View | None
     parallel: Parallel
     faults: Faults
+    mesh: Mesh | None = None
+    watched: Callable[[Iterable[Any]], Iterable[Any]] = iter
 
     def __len__(self) -> int:
         return len(self.source)
@@ -80,6 +88,10 @@ class Input:
     def can_be_drawn(self) -> np.ndarray:
         """Returns, bool [N], which images are not known to be broken."""
         return np.ones(len(self), bool) if self.resident is None else self.resident.mask_n
+
+    def spread(self, mesh: Mesh, stops: StopRequests) -> "Input":
+        """Returns the same images for evaluations in a run: split over devices, ended by a stop."""
+        return dataclasses.replace(self, mesh=mesh, watched=stops.watched)
 
     def take(self, indices: np.ndarray) -> "Input":
         """Returns the images at these indices, in their order."""
@@ -110,19 +122,30 @@ class Input:
         """Returns a pass over the images in order, each shown once.
 
         Those that are streamed are cut already: their centre, or a random window where a draw is
-        named. Resident ones are whole.
+        named. Resident ones are whole. Over several devices a batch may be larger than asked for,
+        so that it can be split, and each process reads its part.
         """
+        if self.mesh is None:
+            found = self._read_parts(batch_size, draw, Shard())
+        else:
+            rounded = -(-batch_size // self.mesh.size) * self.mesh.size
+            shard = Shard(jax.process_index(), jax.process_count())
+            found = (split_part(it, self.mesh) for it in self._read_parts(rounded, draw, shard))
+        yield from self.watched(found)
+
+    def _read_parts(self, batch_size: int, draw: int | None, shard: Shard) -> Generator[Part]:
         if self.resident is None:
             return pass_over(
                 self.source,
                 self.view,
                 batch_size=batch_size,
+                shard=shard,
                 threads=os.cpu_count() or 1,
                 faults=self.faults,
                 draw=draw,
             )
         arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
-        return parts_of(arrays, batch_size, self.resident.mask_n)
+        return parts_of(arrays, batch_size, self.resident.mask_n, shard)
 
     def passes(self, batch_size: int, crops: int) -> list[Callable[[], Generator[Part]]]:
         """Returns one pass over the images, or as many as there are to be random crops of each."""
@@ -132,7 +155,7 @@ class Input:
     def examples(self) -> Generator[Example]:
         """Returns a pass over images with masks, each whole, at the scale of training."""
         found = whole_images(self.source, threads=os.cpu_count() or 1, faults=self.faults)
-        for image, mask in found:
+        for image, mask in self.watched(found):
             mask = np.asarray(mask)
             yield Example(*((image, mask) if self.view is None else self.view.whole(image, mask)))
 
@@ -161,6 +184,8 @@ class Input:
         seed: int,
         total_steps: int,
         steps_per_dispatch: int,
+        timing: Timing,
+        shardings: TrainState | None = None,
     ) -> Callable[[Step], Advance]:
         """Returns what compiles a step into one that draws its batches from these images.
 
@@ -170,10 +195,12 @@ class Input:
             seed: of the order and of windows.
             total_steps: of the run.
             steps_per_dispatch: most steps that are asked for at once.
+            timing: told how long is waited for images.
+            shardings: of the state; see `symskip_jax.training.mesh.jit_step`.
         """
         if self.resident is not None:
             arrays = {"image": self.resident.images_nhwc, "label": self.resident.labels_n}
-            data = jax.device_put(arrays, replicated(mesh))
+            data = put_whole(arrays, mesh)
             return lambda step: resident_advance(
                 step,
                 mesh,
@@ -181,6 +208,7 @@ class Input:
                 batch_size=batch_size,
                 seed=seed,
                 steps_per_dispatch=steps_per_dispatch,
+                shardings=shardings,
             )
         stream = Stream(
             self.source,
@@ -191,8 +219,13 @@ class Input:
             parallel=self.parallel,
             faults=self.faults,
         )
-        feed = Feed(stream, mesh, total_steps)
-        return lambda step: streamed_advance(step, mesh, feed)
+        feed = Feed(stream, mesh, total_steps, timing)
+        return lambda step: streamed_advance(step, mesh, feed, shardings)
+
+
+def split_part(part: Part, mesh: Mesh) -> Part:
+    """Returns this process's rows of a part as the arrays, split over the devices, of all rows."""
+    return Part(*put_split(tuple(part), mesh))
 
 
 def load_split(config: ConfigDict, split: str, name: str = "") -> Input:

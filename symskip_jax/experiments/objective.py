@@ -107,7 +107,7 @@ def make_objective(
             return init_state(model, optimizer, seed, image_shape)
 
         return Objective(step, optimizer, fresh_state, skips)
-    discriminator = make_discriminator(config)
+    discriminator = make_discriminator(config, model.batch_norm_groups)
     slowed = slow_discriminator(optimizer)
     step = functools.partial(
         context_encoder_step,
@@ -122,12 +122,13 @@ def make_objective(
     return Objective(step, slowed, fresh_pair, skips)
 
 
-def make_discriminator(config: ConfigDict) -> Discriminator:
+def make_discriminator(config: ConfigDict, batch_norm_groups: int = 1) -> Discriminator:
     """Returns the discriminator of crops, as wide as `config.model` is scaled."""
     model = config.model
     width = max(1, round(64 * model.width_multiplier))
     layers = discriminator_layers(tuple(config.data.crop), width)
-    return Discriminator(layers, model.init, jnp.dtype(model.dtype))
+    dtype = jnp.dtype(model.dtype)
+    return Discriminator(layers, model.init, dtype, batch_norm_groups=batch_norm_groups)
 
 
 def skip_fade_steps(config: ConfigDict, steps_per_epoch: int) -> tuple[float, float] | None:

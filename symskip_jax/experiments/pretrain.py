@@ -1,6 +1,7 @@
 """`symskip pretrain`: learn to reconstruct images, without labels."""
 
 import functools
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,26 @@ from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
-from symskip_jax.training.averaging import averaged_variables, averaging, start_average
-from symskip_jax.training.mesh import data_mesh, make_replicated
+from symskip_jax.training.averaging import (
+    averaged_shapes,
+    averaged_variables,
+    averaging,
+    start_average,
+)
+from symskip_jax.training.mesh import local_copy, make_sharded, state_shardings
+from symskip_jax.training.processes import is_first, together
 from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
 from symskip_jax.transforms import (
     Corruption,
     Normalization,
     PretrainTransform,
     center_crop,
 )
+
+log = logging.getLogger(__name__)
 
 SHEET_IMAGES = 8
 
@@ -48,15 +59,21 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     """
     check_config(config)
     check_objective(config)
-    train, test = load_train_and_test(
-        config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
-    )
-    steps_per_epoch = setup.check_batches(config.pretrain, "pretrain", len(train))
+    with together():
+        mesh = setup.make_mesh(config)
+        groups = setup.batch_norm_groups(config, mesh.size)
+        train, test = load_train_and_test(
+            config, config.data.pretrain_split or config.data.train_split, config.data.pretrain_name
+        )
+        steps_per_epoch, accumulate = setup.make_batches(
+            config.pretrain, "pretrain", len(train), mesh.size
+        )
     normalization = train.normalization()
     corruption = setup.make_corruption(config, normalization)
-    model = setup.make_autoencoder(config, train.channels)
+    model = setup.make_autoencoder(config, train.channels).clone(batch_norm_groups=groups)
     schedule = make_schedule(config.pretrain, steps_per_epoch)
     optimizer = make_optimizer(config.pretrain, schedule, steps_per_epoch)
+    optimizer = setup.spread_optimizer(config, optimizer, mesh)
     objective = make_objective(config, model, optimizer, steps_per_epoch)
     step = functools.partial(
         objective.step,
@@ -64,9 +81,16 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         optimizer=objective.optimizer,
         transform=PretrainTransform(setup.make_augmentation(config), corruption),
         normalization=normalization,
-        accumulate=config.pretrain.accumulate,
+        accumulate=accumulate,
     )
-    mesh = data_mesh()
+    crop, decay = tuple(config.data.crop), config.pretrain.ema_decay
+
+    def make(seed: Any) -> TrainState:
+        return objective.fresh_state(seed, (*crop, train.channels))
+
+    sharded = config.run.shard_optimizer
+    shardings = state_shardings(averaged_shapes(make, decay), mesh, sharded)
+    stops, timing = StopRequests(), Timing()
     plan = make_plan(config, config.pretrain, steps_per_epoch)
     advance = train.trainer(
         mesh,
@@ -74,14 +98,15 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         seed=config.seed,
         total_steps=plan.total_steps,
         steps_per_dispatch=config.run.steps_per_dispatch,
-    )(averaging(step, config.pretrain.ema_decay))
-    crop = tuple(config.data.crop)
+        timing=timing,
+        shardings=shardings,
+    )(averaging(step, decay))
     measure = reconstruction_evaluator(
         model,
         normalization,
         corruption,
         crop,
-        functools.partial(test.parts, config.run.eval_batch_size),
+        functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
     shown = test.first(SHEET_IMAGES)
 
@@ -89,18 +114,27 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         path = workdir / "images" / f"step_{int(state.step):08d}.png"
         strength = objective.skips.strength(state.step)
         variables = averaged_variables(state)
-        write_sheet(path, model, variables, normalization, corruption, crop, shown, strength)
+        if is_first():
+            drawn = local_copy((variables, strength))
+            try:
+                write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
+            except OSError as error:  # a picture less must not end a run
+                log.warning("%s cannot be written (%s)", path, error.strerror)
         return measure(variables, strength)
 
     def fresh_state() -> TrainState:
-        shape = (*crop, train.channels)
-        state = make_replicated(lambda seed: objective.fresh_state(seed, shape), config.seed, mesh)
-        return start_average(state, config.pretrain.ema_decay)
+        state = make_sharded(make, config.seed, mesh, sharded)
+        return start_average(state, decay)
 
     return run_training(
         workdir=workdir,
-        config=config,
-        identity={"verb": "pretrain", "data": train.fingerprint(), "input": train.how},
+        config=setup.with_accumulate(config, "pretrain", accumulate),
+        identity={
+            "verb": "pretrain",
+            "data": train.fingerprint(),
+            "input": train.how,
+            "batch_norm_groups": groups,
+        },
         meta=pretrain_meta(config, model, normalization, objective.skips),
         plan=plan,
         fresh_state=fresh_state,
@@ -108,6 +142,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         evaluate=evaluate,
         schedule=schedule,
         best="psnr",
+        stops=stops,
+        timing=timing,
         notes=[train.describe(), test.describe()],
     )
 

@@ -17,7 +17,7 @@ from symskip_jax.config import load_config
 from symskip_jax.experiments.finetune import finetune
 from symskip_jax.experiments.pretrain import pretrain
 from symskip_jax.experiments.running import versions
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 from symskip_jax.training.workdir import make_workdir
 
 SEEDS = (0, 1, 2)

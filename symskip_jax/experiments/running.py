@@ -1,7 +1,7 @@
 """What pre-training and fine-tuning have in common around the loop."""
 
+import contextlib
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -10,15 +10,21 @@ from typing import Any
 import optax
 from ml_collections import ConfigDict
 
-from symskip_jax.config import flat
+from symskip_jax.config import base_config, flat
+from symskip_jax.errors import NonFiniteLossError, StoppedError, UnsavedError
 from symskip_jax.training import schedules
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.logs import RunLog
-from symskip_jax.training.loop import Plan, StopRequests, fit
+from symskip_jax.training.logs import make_log
+from symskip_jax.training.loop import PENDING, Plan, fit
+from symskip_jax.training.processes import is_first, say, several, together
+from symskip_jax.training.profiling import Profile
 from symskip_jax.training.schedules import plateau_scale
 from symskip_jax.training.state import TrainState
-from symskip_jax.training.workdir import claim_workdir
+from symskip_jax.training.stops import StopRequests
+from symskip_jax.training.timing import Timing
+from symskip_jax.training.watching import Watch
+from symskip_jax.training.workdir import check_same, check_shared, claim_workdir
 
 
 def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) -> Plan:
@@ -31,6 +37,7 @@ def make_plan(config: ConfigDict, training: ConfigDict, steps_per_epoch: int) ->
         run.steps_per_dispatch,
         run.eval_every,
         run.checkpoint_every,
+        tuple(run.profile_steps),
     )
 
 
@@ -95,6 +102,8 @@ def run_training(
     evaluate: Callable[[TrainState], dict[str, float]],
     schedule: optax.Schedule,
     best: str,
+    stops: StopRequests,
+    timing: Timing,
     notes: Sequence[str],
 ) -> TrainState:
     """Starts or resumes a run in its folder and brings it to its end.
@@ -102,7 +111,8 @@ def run_training(
     Args:
         workdir: of the run.
         config: the whole configuration.
-        identity: what else decides what the run computes: the verb, the initialisation, the data.
+        identity: what else decides what the run computes: the verb, the initialisation, the data,
+            how BatchNorm cuts batches.
         meta: facts to save with each checkpoint.
         plan: when things happen.
         fresh_state: makes the state before the first step.
@@ -110,37 +120,95 @@ def run_training(
         evaluate: see `fit`.
         schedule: learning rate by step.
         best: the evaluation metric whose best checkpoint is kept.
+        stops: what the run is asked by others.
+        timing: of the run.
         notes: lines about the run, said when it begins.
+
+    Raises:
+        UserError: the folder cannot be written, holds another run, or one that is going on.
+        NonFiniteLossError, StoppedError, UnsavedError: see `fit`.
     """
+    identity_here = {**identity, **_described(config)}
+    # Fields that a run knows nothing of are younger, and were what their defaults are.
+    unsaid = {**_described(base_config()), "batch_norm_groups": 1}
+    with together():
+        check_same(identity_here)
+        check_shared(workdir)
+        lock = (
+            claim_workdir(workdir, identity_here, unsaid)
+            if is_first()
+            else contextlib.nullcontext()
+        )
+    with lock:
+        return _train(
+            workdir=workdir,
+            config=config,
+            meta={**meta, "config": flat(config), "versions": versions(), **identity},
+            plan=plan,
+            fresh_state=fresh_state,
+            advance=advance,
+            evaluate=evaluate,
+            schedule=schedule,
+            best=best,
+            stops=stops,
+            timing=timing,
+            notes=notes,
+        )
+
+
+def _described(config: ConfigDict) -> dict[str, Any]:
     # How a run is probed afterwards is no part of it.
-    described = {
+    return {
         f"config.{key}": value
         for key, value in flat(config).items()
         if not key.startswith("probe.")
     }
-    claim_workdir(workdir, {**identity, **described})
-    meta = {**meta, "config": flat(config), "versions": versions(), **identity}
+
+
+def _train(
+    *,
+    workdir: Path,
+    config: ConfigDict,
+    meta: dict[str, Any],
+    plan: Plan,
+    fresh_state: Callable[[], TrainState],
+    advance: Callable[[int], Advance],
+    evaluate: Callable[[TrainState], dict[str, float]],
+    schedule: optax.Schedule,
+    best: str,
+    stops: StopRequests,
+    timing: Timing,
+    notes: Sequence[str],
+) -> TrainState:
     checkpoints = Checkpoints(workdir / "checkpoints", best)
     state = fresh_state()
     restored = checkpoints.restore_latest(state)
     if restored is not None:
         state = restored.state
-    if int(state.step) == plan.total_steps:
+    pending = restored is not None and restored.meta.get(PENDING, False)
+    if int(state.step) == plan.total_steps and not pending:
         checkpoints.close()
-        print(f"finished already: {plan.total_steps} steps", file=sys.stderr)
+        say(f"finished already: {plan.total_steps} steps")
         return state
-    log = RunLog(workdir, int(state.step), plan.total_steps)
     if restored is not None:
-        log.say(f"resumed after step {int(state.step)} of {plan.total_steps}")
-    for note in notes:
-        log.say(note)
+        notes = [f"resumed after step {int(state.step)} of {plan.total_steps}", *notes]
 
     def learning_rate(state: TrainState) -> float:
         return float(schedule(state.step)) * plateau_scale(state.opt_state)
 
-    try:
-        with StopRequests() as stops:
-            return fit(
+    facts = {"total_steps": plan.total_steps, "epochs": plan.epochs, "resumed_at": int(state.step)}
+    profile = Profile(workdir, config.run.profile_steps)
+    with contextlib.ExitStack() as stack:
+        log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
+        stack.callback(profile.close)
+        stack.enter_context(
+            Watch(workdir, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
+        )
+        stack.enter_context(stops)
+        for note in notes:
+            log.say(note)
+        try:
+            state = fit(
                 state,
                 plan=plan,
                 advance=advance,
@@ -150,7 +218,17 @@ def run_training(
                 checkpoints=checkpoints,
                 log=log,
                 stops=stops,
+                timing=timing,
+                profile=profile,
+                pending=pending,
             )
-    finally:
+        except (NonFiniteLossError, StoppedError, UnsavedError):
+            checkpoints.close()
+            raise
+        except BaseException:
+            # Of several processes the others may be anywhere, and cannot be waited for.
+            if not several():
+                checkpoints.close()
+            raise
         checkpoints.close()
-        log.close()
+    return state

@@ -1,9 +1,12 @@
 """From a configuration to the objects that a run is made of."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from symskip_jax.errors import UserError
@@ -22,6 +25,7 @@ from symskip_jax.models import (
 )
 from symskip_jax.training.averaging import averaged_variables
 from symskip_jax.training.checkpoints import Restored
+from symskip_jax.training.mesh import data_mesh, sharded_optimizer
 from symskip_jax.transforms import Augmentation, Corruption, Normalization, StrongAugmentation
 
 
@@ -138,24 +142,107 @@ def make_corruption(config: ConfigDict, normalization: Normalization) -> Corrupt
     )
 
 
-def check_batches(training: ConfigDict, section: str, count: int) -> int:
-    """Returns the steps of an epoch over `count` images.
+class Batches(NamedTuple):
+    """How a section takes its images.
+
+    Attributes:
+        steps_per_epoch: full batches in the data.
+        accumulate: micro-batches that a batch is cut into.
+    """
+
+    steps_per_epoch: int
+    accumulate: int
+
+
+def make_batches(training: ConfigDict, section: str, count: int, devices: int) -> Batches:
+    """Returns how `training`, the section of that name, takes `count` images on so many devices.
 
     Raises:
         UserError: the batch is larger than the data, or cannot be split as asked.
     """
-    size, devices = training.batch_size, jax.device_count()
+    size = training.batch_size
     if size > count:
         raise UserError(
             f"config key {section}.batch_size={size} must be 1 to {count}, the images there are"
         )
-    if size % (training.accumulate * devices):
+    return Batches(count // size, _micro_batches(training, section, devices))
+
+
+def with_accumulate(config: ConfigDict, section: str, accumulate: int) -> ConfigDict:
+    """Returns a configuration that says how batches are cut, whatever number of devices did it."""
+    said = config.copy_and_resolve_references()
+    said[section].accumulate = accumulate
+    return said
+
+
+def _micro_batches(training: ConfigDict, section: str, devices: int) -> int:
+    size, accumulate = training.batch_size, training.accumulate
+    at_once = training.per_device_batch_size
+    if not at_once:
+        if size % (accumulate * devices):
+            raise UserError(
+                f"config key {section}.batch_size={size} cannot be split over {devices} devices "
+                f"and {section}.accumulate={accumulate} micro-batches; "
+                f"choose a multiple of {devices * accumulate}"
+            )
+        return accumulate
+    if size % (at_once * devices):
         raise UserError(
-            f"config key {section}.batch_size={size} cannot be split over {devices} devices and "
-            f"{section}.accumulate={training.accumulate} micro-batches; "
-            f"choose a multiple of {devices * training.accumulate}"
+            f"config key {section}.batch_size={size} cannot be split over {devices} devices with "
+            f"{section}.per_device_batch_size={at_once} images each at a time; "
+            f"choose a multiple of {devices * at_once}"
         )
-    return count // size
+    derived = size // (at_once * devices)
+    if accumulate not in (1, derived):
+        raise UserError(
+            f"config key {section}.accumulate={accumulate} contradicts {section}.batch_size={size} "
+            f"on {devices} devices with {section}.per_device_batch_size={at_once}, which make "
+            f"{derived}; set one of the two, or {section}.accumulate={derived}"
+        )
+    return derived
+
+
+def make_mesh(config: ConfigDict, devices: Sequence[Any] | None = None) -> Mesh:
+    """Returns the given devices, or all, in the replicas of `config.run`.
+
+    Raises:
+        UserError: the replicas do not divide the devices.
+    """
+    replicas, count = config.run.replicas, len(jax.devices() if devices is None else devices)
+    if count % replicas:
+        raise UserError(
+            f"config key run.replicas={replicas} must divide the {count} devices there are; "
+            f"choose one of {_divisors(count)}"
+        )
+    return data_mesh(devices, replicas)
+
+
+def spread_optimizer(
+    config: ConfigDict, optimizer: optax.GradientTransformationExtraArgs, mesh: Mesh
+) -> optax.GradientTransformationExtraArgs:
+    """Returns the optimiser for a state that lies as `config.run` asks."""
+    return sharded_optimizer(optimizer, mesh) if config.run.shard_optimizer else optimizer
+
+
+def batch_norm_groups(config: ConfigDict, devices: int) -> int:
+    """Returns the parts of a batch that BatchNorm normalises each by itself on so many devices.
+
+    Raises:
+        UserError: the devices cannot be grouped as `config.model` asks.
+    """
+    together = config.model.batch_norm_devices
+    if not together:
+        return 1
+    if devices % together:
+        raise UserError(
+            f"config key model.batch_norm_devices={together} must divide the {devices} devices "
+            f"there are; choose one of {_divisors(devices)}, or 0 for all"
+        )
+    return devices // together
+
+
+def _divisors(number: int) -> str:
+    return ", ".join(str(n) for n in range(1, number + 1) if number % n == 0)
 
 
 def spec_facts(spec: Spec) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class ConvBlock(nn.Module):
     dtype: DTypeLike
     axis_name: str | None
     batch_norm: bool = True
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, x_bhwc: Array, *, train: bool) -> tuple[Array, Array]:
@@ -53,7 +54,8 @@ class ConvBlock(nn.Module):
         raw = Conv(width, kernel, stride, self.initializer, self.dtype, bias, name="conv")(x_bhwc)
         y = raw
         if self.batch_norm:
-            y = batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train)
+            norm = batch_norm(self.dtype, self.axis_name, self.batch_norm_groups)
+            y = norm(raw, use_running_average=not train)
         y = nn.relu(y)
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
@@ -75,6 +77,7 @@ class DeconvBlock(nn.Module):
     skip_placement: SkipPlacement = "before"
     skip_gate: SkipGate = "none"
     batch_norm: bool = True
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -98,7 +101,8 @@ class DeconvBlock(nn.Module):
         if skip_bhwc is not None and self.skip_placement == "before":
             y = raw + skip_bhwc
         if self.batch_norm:
-            y = batch_norm(self.dtype, self.axis_name)(y, use_running_average=not train)
+            norm = batch_norm(self.dtype, self.axis_name, self.batch_norm_groups)
+            y = norm(y, use_running_average=not train)
         y = nn.relu(y)
         if skip_bhwc is not None and self.skip_placement == "after":
             y = y + skip_bhwc
@@ -144,6 +148,7 @@ class Encoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     skip_placement: SkipPlacement = "before"
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, images_bhwc: Array, *, train: bool) -> tuple[Array, list[Array]]:
@@ -155,6 +160,7 @@ class Encoder(nn.Module):
                 self.dtype,
                 self.axis_name,
                 self.spec.batch_norm,
+                self.batch_norm_groups,
                 name=str(i),
             )
             x, raw = block(x, train=train)
@@ -176,6 +182,7 @@ class Decoder(nn.Module):
     axis_name: str | None = None
     skip_placement: SkipPlacement = "before"
     skip_gate: SkipGate = "none"
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -201,6 +208,7 @@ class Decoder(nn.Module):
                 self.skip_placement,
                 self.skip_gate,
                 self.spec.batch_norm,
+                self.batch_norm_groups,
                 name=str(i),
             )
             skip = None
@@ -242,6 +250,8 @@ class AutoEncoder(nn.Module):
         skip_gate: `learned` multiplies each channel of an inner skip by a number, 1 at first.
         bottleneck: `channel_wise` puts Context Encoder's layer between the halves, and leaves the
             input-to-output skip away. It serves only the image size of its initialisation.
+        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
+            see `symskip_jax.models.layers.GroupedBatchNorm`.
     """
 
     spec: Spec
@@ -253,11 +263,17 @@ class AutoEncoder(nn.Module):
     skip_placement: SkipPlacement = "before"
     skip_gate: SkipGate = "none"
     bottleneck: Bottleneck = "none"
+    batch_norm_groups: int = 1
 
     def setup(self) -> None:
         """Builds the two halves, and what is between them."""
         self.encoder = Encoder(
-            self.spec, self.initializer, self.dtype, self.axis_name, self.skip_placement
+            self.spec,
+            self.initializer,
+            self.dtype,
+            self.axis_name,
+            self.skip_placement,
+            self.batch_norm_groups,
         )
         self.decoder = Decoder(
             self.spec,
@@ -268,9 +284,12 @@ class AutoEncoder(nn.Module):
             self.axis_name,
             self.skip_placement,
             self.skip_gate,
+            self.batch_norm_groups,
         )
         if self.bottleneck == "channel_wise":
-            self.channel_wise = ChannelWise(self.initializer, self.dtype, self.axis_name)
+            self.channel_wise = ChannelWise(
+                self.initializer, self.dtype, self.axis_name, self.batch_norm_groups
+            )
 
     def __call__(
         self, corrupted_bhwc: Array, *, train: bool, skip_scale: Array | float | None = None

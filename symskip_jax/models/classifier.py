@@ -55,6 +55,8 @@ class Classifier(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
+        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
+            see `symskip_jax.models.layers.GroupedBatchNorm`.
     """
 
     spec: Spec
@@ -63,10 +65,17 @@ class Classifier(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     def setup(self) -> None:
         """Builds the encoder and the head."""
-        self.encoder = Encoder(self.spec, self.initializer, self.dtype, self.axis_name)
+        self.encoder = Encoder(
+            self.spec,
+            self.initializer,
+            self.dtype,
+            self.axis_name,
+            batch_norm_groups=self.batch_norm_groups,
+        )
         self.head = Head(
             self.spec.head,
             self.num_classes,

@@ -24,6 +24,7 @@ class ChannelWise(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, features_bhwc: Array, *, train: bool) -> Array:
@@ -38,7 +39,8 @@ class ChannelWise(nn.Module):
         )
         mix = Conv(channels, 1, 1, self.initializer, self.dtype, name="conv")
         raw = mix(spread.reshape(features_bhwc.shape))
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(raw, use_running_average=not train))
+        norm = batch_norm(self.dtype, self.axis_name, self.batch_norm_groups)
+        y = nn.relu(norm(raw, use_running_average=not train))
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y
@@ -69,6 +71,7 @@ class Discriminator(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, images_bhwc: Array, *, train: bool) -> Array:
@@ -76,7 +79,8 @@ class Discriminator(nn.Module):
         for i, (kernel, stride, width) in enumerate(self.layers):
             x = Conv(width, kernel, stride, self.initializer, self.dtype, name=f"conv{i}")(x)
             if i > 0:
-                norm = batch_norm(self.dtype, self.axis_name, name=f"bn{i}")
+                groups = self.batch_norm_groups
+                norm = batch_norm(self.dtype, self.axis_name, groups, name=f"bn{i}")
                 x = norm(x, use_running_average=not train)
             x = nn.leaky_relu(x, LEAKY_SLOPE)
         init = kernel_init(self.initializer)

@@ -8,6 +8,8 @@ from flax import linen as nn
 from jax import Array, lax
 from jax.typing import DTypeLike
 
+from symskip_jax.errors import UserError
+
 Init = Literal["gaussian", "he"]
 
 BATCH_NORM_MOMENTUM = 0.9
@@ -146,8 +148,92 @@ class Deconv(nn.Module):
         return y
 
 
-def batch_norm(dtype: DTypeLike, axis_name: str | None, name: str = "bn") -> nn.BatchNorm:
-    """Returns BatchNorm with float32 parameters and statistics, whatever the compute dtype."""
+class GroupedBatchNorm(nn.Module):
+    """BatchNorm that in training normalises each of several parts of a batch by itself.
+
+    The parts are contiguous and of one size, in the order in which a mesh splits a batch over its
+    devices: no device asks another where a part lies on one. Their means and their variances are
+    averaged for the running statistics. Names, shapes and dtypes of parameters and statistics are
+    those of `nn.BatchNorm`, and so is all that it does in inference.
+
+    Shapes: [B, H, W, C] -> [B, H, W, C].
+
+    Attributes:
+        groups: the parts; they divide B or, under pmap, the images of all devices.
+        dtype: of the outputs; parameters, statistics and what is computed of them are float32.
+        axis_name: the mapped axis, under pmap; its size is a multiple of `groups`, or divides it.
+
+    Raises:
+        UserError: the batch, or the devices, cannot be cut so.
+    """
+
+    groups: int
+    dtype: DTypeLike
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, x_bhwc: Array, *, use_running_average: bool) -> Array:
+        shape = x_bhwc.shape[-1:]
+        scale_c = self.param("scale", nn.initializers.ones_init(), shape, jnp.float32)
+        bias_c = self.param("bias", nn.initializers.zeros_init(), shape, jnp.float32)
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
+
+        def normalized(x: Array, mean: Array, var: Array) -> Array:
+            factor = lax.rsqrt(var + BATCH_NORM_EPSILON) * scale_c
+            return ((x - mean) * factor + bias_c).astype(self.dtype)
+
+        # At initialisation there may be fewer images than parts, and no mapped axis.
+        if use_running_average or self.is_initializing():
+            return normalized(x_bhwc, running_mean.value, running_var.value)
+        parts, sharing = self._cut(len(x_bhwc))
+        x_gbhwc = x_bhwc.reshape(parts, -1, *x_bhwc.shape[1:])
+        wide = x_gbhwc.astype(jnp.float32)
+        moments = jnp.stack([wide.mean((1, 2, 3)), jnp.square(wide).mean((1, 2, 3))])
+        if sharing is not None:
+            moments = lax.pmean(moments, self.axis_name, axis_index_groups=sharing)
+        mean_gc, square_gc = moments
+        # Rounding may leave less than nothing.
+        var_gc = jnp.maximum(square_gc - jnp.square(mean_gc), 0)
+        latest = jnp.stack([mean_gc.mean(0), var_gc.mean(0)])
+        if self.axis_name is not None:
+            latest = lax.pmean(latest, self.axis_name)
+        for running, value in zip((running_mean, running_var), latest, strict=True):
+            kept = BATCH_NORM_MOMENTUM * running.value
+            running.value = kept + (1 - BATCH_NORM_MOMENTUM) * value
+        spread = (slice(None), None, None, None)
+        return normalized(x_gbhwc, mean_gc[spread], var_gc[spread]).reshape(x_bhwc.shape)
+
+    def _cut(self, count: int) -> tuple[int, list[list[int]] | None]:
+        """Returns the parts of `count` images here, and which devices share one under pmap."""
+        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        parts = max(1, self.groups // devices)
+        together = max(1, devices // self.groups)
+        if parts * devices != self.groups * together or count % parts:
+            on = f" on each of {devices} devices" if devices > 1 else ""
+            raise UserError(
+                f"{count} images{on} cannot be cut into {self.groups} groups for BatchNorm; "
+                "choose another batch size or number of groups"
+            )
+        if together == 1:
+            return parts, None
+        firsts = range(0, devices, together)
+        return parts, [list(range(first, first + together)) for first in firsts]
+
+
+def batch_norm(
+    dtype: DTypeLike, axis_name: str | None, groups: int = 1, name: str = "bn"
+) -> nn.BatchNorm | GroupedBatchNorm:
+    """Returns BatchNorm with float32 parameters and statistics, whatever the compute dtype.
+
+    Args:
+        dtype: of the outputs.
+        axis_name: the mapped axis, under pmap.
+        groups: parts of the batch that are normalised each by itself; see `GroupedBatchNorm`.
+        name: of the layer.
+    """
+    if groups > 1:
+        return GroupedBatchNorm(groups, dtype, axis_name, name=name)
     return nn.BatchNorm(
         momentum=BATCH_NORM_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,

@@ -44,6 +44,8 @@ class Segmenter(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
+        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
+            see `symskip_jax.models.layers.GroupedBatchNorm`.
     """
 
     spec: Spec
@@ -52,12 +54,15 @@ class Segmenter(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     def setup(self) -> None:
         """Builds the two halves."""
-        self.encoder = Encoder(self.spec, self.initializer, self.dtype, self.axis_name)
+        common = (self.initializer, self.dtype, self.axis_name)
+        groups = self.batch_norm_groups
+        self.encoder = Encoder(self.spec, *common, batch_norm_groups=groups)
         self.decoder = ClassDecoder(
-            self.spec, self.num_classes, self.skip, self.initializer, self.dtype, self.axis_name
+            self.spec, self.num_classes, self.skip, *common, batch_norm_groups=groups
         )
 
     def __call__(self, images_bhwc: Array, *, train: bool) -> Array:

@@ -27,6 +27,7 @@ class WideConv(nn.Module):
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -35,7 +36,8 @@ class WideConv(nn.Module):
         kernel, stride, width = self.layer
         raw = Conv(width, kernel, stride, self.initializer, self.dtype, name="conv")(x_bhwc)
         summed = raw if shortcut_bhwc is None else raw + shortcut_bhwc
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(summed, use_running_average=not train))
+        norm = batch_norm(self.dtype, self.axis_name, self.batch_norm_groups)
+        y = nn.relu(norm(summed, use_running_average=not train))
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y, summed
@@ -52,6 +54,7 @@ class WideDeconv(nn.Module):
     initializer: Init
     dtype: DTypeLike
     axis_name: str | None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -62,7 +65,8 @@ class WideDeconv(nn.Module):
             x_bhwc, out_size
         )
         summed = sum(added, start=raw)
-        y = nn.relu(batch_norm(self.dtype, self.axis_name)(summed, use_running_average=not train))
+        norm = batch_norm(self.dtype, self.axis_name, self.batch_norm_groups)
+        y = nn.relu(norm(summed, use_running_average=not train))
         self.sow("intermediates", "raw", raw)
         self.sow("intermediates", "relu", y)
         return y, summed
@@ -79,6 +83,7 @@ class WideEncoder(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(self, images_bhwc: Array, *, train: bool) -> tuple[Array, list[Array]]:
@@ -97,7 +102,14 @@ class WideEncoder(nn.Module):
                         name=f"shortcut{i}",
                     )
                     shortcut = project(x)
-            unit = WideConv(layer, self.initializer, self.dtype, self.axis_name, name=str(i))
+            unit = WideConv(
+                layer,
+                self.initializer,
+                self.dtype,
+                self.axis_name,
+                self.batch_norm_groups,
+                name=str(i),
+            )
             x, summed = unit(x, None if _opens_block(i) else shortcut, train=train)
             sums.append(summed)
         return x, sums
@@ -119,6 +131,7 @@ class WideDecoder(nn.Module):
     initializer: Init = "gaussian"
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    batch_norm_groups: int = 1
 
     @nn.compact
     def __call__(
@@ -148,7 +161,13 @@ class WideDecoder(nn.Module):
             if ends and self.skip == "symmetric":
                 added.append(scaled_skip(encoder_sums[i - 1], skip_scale, i // 2))
             unit = WideDeconv(
-                layers[i], features, self.initializer, self.dtype, self.axis_name, name=str(i)
+                layers[i],
+                features,
+                self.initializer,
+                self.dtype,
+                self.axis_name,
+                self.batch_norm_groups,
+                name=str(i),
             )
             x, stream = unit(x, added, sizes[i], train=train)
         return OutputBlock(layers[0], self.channels, self.initializer, self.dtype, name="0")(
@@ -161,10 +180,9 @@ class WideAutoEncoder(AutoEncoder):
 
     def setup(self) -> None:
         """Builds the two halves."""
-        self.encoder = WideEncoder(self.spec, self.initializer, self.dtype, self.axis_name)
-        self.decoder = WideDecoder(
-            self.spec, self.channels, self.skip, self.initializer, self.dtype, self.axis_name
-        )
+        common = (self.initializer, self.dtype, self.axis_name, self.batch_norm_groups)
+        self.encoder = WideEncoder(self.spec, *common)
+        self.decoder = WideDecoder(self.spec, self.channels, self.skip, *common)
 
 
 class WideClassifier(Classifier):
@@ -172,7 +190,9 @@ class WideClassifier(Classifier):
 
     def setup(self) -> None:
         """Builds the encoder and the head."""
-        self.encoder = WideEncoder(self.spec, self.initializer, self.dtype, self.axis_name)
+        self.encoder = WideEncoder(
+            self.spec, self.initializer, self.dtype, self.axis_name, self.batch_norm_groups
+        )
         self.head = Head(
             self.spec.head, self.num_classes, initializer=self.initializer, dtype=self.dtype
         )

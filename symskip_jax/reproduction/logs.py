@@ -11,7 +11,7 @@ from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run, Scale
 from symskip_jax.reproduction.notes import NOTE
 from symskip_jax.reproduction.sameness import NOMINAL_RUNS
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 _KINDS = ("*.json", "*.jsonl", "*.png", "*.svg")
 

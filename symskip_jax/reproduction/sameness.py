@@ -12,7 +12,7 @@ from symskip_jax.config import base_config, flat, load_config
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run, Scale
 from symskip_jax.reproduction.notes import read_note
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 # Where commands are said to have run, whatever --runs was.
 NOMINAL_RUNS = Path("runs/reproduce")

@@ -14,7 +14,7 @@ from symskip_jax.reproduction.logs import figures
 from symskip_jax.reproduction.machine import machine_text
 from symskip_jax.reproduction.notes import machines_of, read_note, seconds_of
 from symskip_jax.reproduction.sameness import is_done
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 CONFIDENCE = 0.95
 

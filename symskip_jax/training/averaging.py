@@ -2,27 +2,16 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from symskip_jax.training.mesh import Step
-from symskip_jax.training.state import TrainState
+from symskip_jax.training.state import Averaged, TrainState
 from symskip_jax.training.steps import Batch, Metrics
-
-
-class Averaged(NamedTuple):
-    """State of an optimiser, and the average that is kept beside it.
-
-    Attributes:
-        inner: state of the optimiser.
-        average: `params` and `batch_stats`, trees like those of the state.
-    """
-
-    inner: Any
-    average: dict[str, Any]
 
 
 def start_average(state: TrainState, decay: float) -> TrainState:
@@ -32,6 +21,11 @@ def start_average(state: TrainState, decay: float) -> TrainState:
     # A copy, as the state will be donated and no buffer can be given twice.
     average = jax.tree.map(jnp.copy, state.variables)
     return dataclasses.replace(state, opt_state=Averaged(state.opt_state, average))
+
+
+def averaged_shapes(make: Callable[[Any], TrainState], decay: float) -> TrainState:
+    """Returns the shapes and dtypes of `start_average` of what `make` makes of a seed."""
+    return jax.eval_shape(lambda seed: start_average(make(seed), decay), np.uint32(0))
 
 
 def averaging(step: Step, decay: float) -> Step:

@@ -2,7 +2,11 @@
 
 import json
 import logging
+import re
 import shutil
+import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,13 +15,31 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UnsavedError, UserError
+from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
 from symskip_jax.training.seals import check_seal, seal
 from symskip_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
 KEEP_LATEST = 2
+# Seconds before the tries to save once more what a run ends with.
+RETRY_AFTER = (1.0, 5.0, 10.0)
+
+
+class _Manager(ocp.CheckpointManager):
+    """Orbax's manager, which leaves it to the loop to ask whether the run is to stop."""
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
+class _Save(NamedTuple):
+    """What was asked to be saved."""
+
+    step: int
+    meta: dict[str, Any]
+    metrics: dict[str, float] | None
 
 
 class Restored(NamedTuple):
@@ -28,11 +50,13 @@ class Restored(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run.
+    """The checkpoints of one run; what it does is for all processes.
 
     A checkpoint is a folder `STEP/` with the state (arrays), the meta (JSON: config, versions and
     what else the run wants to find again), the metrics where there are any, and a seal over state
     and meta, by which a file that was damaged later is found out.
+
+    A save that fails is reported and owed: the run goes on, and the next one makes up for it.
     """
 
     def __init__(self, folder: Path, best: str) -> None:
@@ -43,40 +67,84 @@ class Checkpoints:
             best: the evaluation metric (higher is better) whose best checkpoint is kept.
         """
         self.folder = folder.resolve()
-        self._saving = 0
-        _drop_unreadable_metrics(self.folder, best)
-        latest = preservation_policy.LatestN(KEEP_LATEST)
-        highest = preservation_policy.BestN(
-            get_metric_fn=lambda metrics: metrics[best],
-            n=1,
-            keep_checkpoints_without_metrics=False,
-        )
-        options = ocp.CheckpointManagerOptions(
-            best_fn=lambda metrics: metrics[best],
-            preservation_policy=preservation_policy.AnyPreservationPolicy([latest, highest]),
-            cleanup_tmp_directories=True,
-            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
-        )
-        self._manager = ocp.CheckpointManager(self.folder, options=options)
+        self._best = best
+        self._saving: _Save | None = None
+        self._problem = ""
+        self._failed: _Save | None = None
+        if is_first():
+            _drop_unreadable_metrics(self.folder, best)
+        self._manager = self._open()
 
     def save(
-        self, state: TrainState, meta: dict[str, Any], metrics: dict[str, float] | None = None
+        self,
+        state: TrainState,
+        meta: dict[str, Any],
+        metrics: dict[str, float] | None = None,
+        *,
+        replace: bool = False,
     ) -> None:
-        """Starts saving a state; the arrays are copied before it returns."""
-        step = int(state.step)
-        if step in self._manager.all_steps():
-            return
-        self.wait()
-        self._saving = step
-        items = ocp.args.Composite(state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(meta))
-        self._manager.save(step, args=items, metrics=metrics, force=True)
+        """Starts saving a state; the arrays are copied before it returns.
 
-    def wait(self) -> None:
-        """Waits for the save under way."""
-        self._manager.wait_until_finished()
+        Args:
+            state: of a run.
+            meta: saved with it.
+            metrics: of the evaluation after its step.
+            replace: save it anew where its step is saved already, which is left alone otherwise.
+        """
+        self.settle()
+        save = _Save(int(state.step), meta, metrics)
+        if save.step in self._manager.all_steps():
+            if not replace:
+                return
+            self._manager.delete(save.step)
+        self._start(state, save)
+
+    def settle(self) -> None:
+        """Waits for the save under way, and reports it if it failed."""
+        problem = _attempt(self._manager.wait_until_finished)
+        save, self._saving = self._saving, None  # the seal needs it until then
+        # A process that failed may be the only one that knows.
+        problem = next(filter(None, told_by_each(problem)), "")
+        if problem and save is not None:
+            self._fail(save, problem)
+
+    def owes_a_save(self) -> bool:
+        """Whether the last save is known to have failed; the same on all processes."""
+        # Several processes learn of it when they meet for the next one.
+        if not several() and not self._manager.is_saving_in_progress():
+            self.settle()
+        return bool(self._problem)
+
+    def finish(self, state: TrainState, what: str) -> None:
+        """Waits until the state, the last one that was given to `save`, is saved.
+
+        Args:
+            state: of the last `save`.
+            what: has happened to the run, for the message.
+
+        Raises:
+            UnsavedError: it cannot be saved, tried again and again.
+        """
+        for patience in (*RETRY_AFTER, None):
+            last = self._saving or self._failed
+            self.settle()
+            if not self._problem or last is None:
+                return
+            if patience is not None:
+                time.sleep(patience)
+                self._start(state, last)
+        saved = self.steps()
+        whole = (
+            f"the last whole checkpoint is that of step {saved[-1]}" if saved else "none is whole"
+        )
+        raise UnsavedError(
+            f"{what}, but step {int(state.step)} could not be saved in {self.folder} "
+            f"({self._problem}); {whole}; mend that, and the same command goes on from there"
+        )
 
     def close(self) -> None:
         """Waits and lets go."""
+        self.settle()
         self._manager.close()
 
     def steps(self) -> list[int]:
@@ -98,17 +166,14 @@ class Checkpoints:
         """
         broken: dict[int, str] = {}
         for step in reversed(self.steps()):
-            try:
-                restored = self._restore(step, like)
-            # Orbax and TensorStore raise whatever they stumble over first.
-            except Exception as error:
-                broken[step] = _reason(error)
+            restored = self._restore(step, like)
+            if isinstance(restored, str):
+                broken[step] = restored
                 continue
             for bad, reason in broken.items():
-                aside = self._put_aside(bad)
                 log.warning(
                     "checkpoint %d cannot be read (%s): put aside in %s, going on from %d",
-                    *(bad, reason, aside, step),
+                    *(bad, reason, self._put_aside(bad), step),
                 )
             return restored
         if broken:
@@ -119,27 +184,82 @@ class Checkpoints:
             )
         return None
 
+    def _open(self) -> "_Manager":
+        latest = preservation_policy.LatestN(KEEP_LATEST)
+        highest = preservation_policy.BestN(
+            get_metric_fn=lambda metrics: metrics[self._best],
+            n=1,
+            keep_checkpoints_without_metrics=False,
+        )
+        options = ocp.CheckpointManagerOptions(
+            best_fn=lambda metrics: metrics[self._best],
+            preservation_policy=preservation_policy.AnyPreservationPolicy([latest, highest]),
+            cleanup_tmp_directories=True,
+            async_options=ocp.AsyncOptions(post_finalization_callback=self._seal),
+        )
+        return _Manager(self.folder, options=options)
+
+    def _start(self, state: TrainState, save: "_Save") -> None:
+        problem = told_by_first(
+            why_unwritable(self.folder, _num_bytes(state)) if is_first() else ""
+        )
+        if problem:
+            self._fail(save, problem)
+            return
+        self._saving, self._problem, self._failed = save, "", None
+        items = ocp.args.Composite(
+            state=ocp.args.StandardSave(state), meta=ocp.args.JsonSave(save.meta)
+        )
+        problem = _attempt(
+            lambda: self._manager.save(save.step, args=items, metrics=save.metrics, force=True)
+        )
+        problem = next(filter(None, told_by_each(problem)), "")
+        if problem:
+            self._saving = None
+            self._fail(save, problem)
+
+    def _fail(self, save: "_Save", problem: str) -> None:
+        self._problem, self._failed = problem, save
+        log.warning(
+            "step %d could not be saved (%s); the run goes on and tries again", save.step, problem
+        )
+        # It may believe the step saved; what it left half done is in the way, and takes room.
+        _attempt(self._manager.close)
+        self._manager = self._open()
+
     def _seal(self) -> None:
         # Orbax calls this when all is written, while the folder still has its temporary name.
-        if jax.process_index() == 0:
+        if is_first() and self._saving is not None:
             for folder in self.folder.iterdir():
-                if folder.name.split(".")[0] == str(self._saving):
+                if folder.name.split(".")[0] == str(self._saving.step):
                     seal(folder, ("state", "meta"))
 
-    def _restore(self, step: int, like: TrainState) -> Restored:
-        check_seal(self.folder / str(step))
+    def _restore(self, step: int, like: TrainState) -> "Restored | str":
+        """Returns a checkpoint, or why it cannot be read: the same on all processes."""
+        folder = self.folder / str(step)
+        damage = told_by_first(_attempt(lambda: check_seal(folder)) if is_first() else "")
+        if damage:
+            return damage
         abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         items = ocp.args.Composite(
             state=ocp.args.StandardRestore(abstract), meta=ocp.args.JsonRestore()
         )
-        restored = self._manager.restore(step, args=items)
-        return Restored(restored["state"], restored["meta"])
+        found: list[Restored] = []
+
+        def read() -> None:
+            restored = self._manager.restore(step, args=items)
+            found.append(Restored(restored["state"], restored["meta"]))
+
+        problem = next(filter(None, told_by_each(_attempt(read))), "")
+        return problem or found[0]
 
     def _put_aside(self, step: int) -> Path:
         aside = self.folder.parent / "broken_checkpoints"
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(step), ignore_errors=True)
-        shutil.move(self.folder / str(step), aside / str(step))
+        if is_first():
+            aside.mkdir(exist_ok=True)
+            shutil.rmtree(aside / str(step), ignore_errors=True)
+            shutil.move(self.folder / str(step), aside / str(step))
+        told_by_first("")  # the others look when it is gone
         self._manager.reload()
         return aside
 
@@ -189,7 +309,46 @@ def _read_arrays(path: Path) -> Any:
     return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
+def why_unwritable(folder: Path, num_bytes: int) -> str:
+    """Returns why so many bytes cannot be written to a folder, if that can be seen; else ""."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        return error.strerror or str(error)
+    if free < num_bytes:
+        return (
+            f"{num_bytes / 2**20:,.1f} MiB are to be written and {free / 2**20:,.1f} MiB are free"
+        )
+    return ""
+
+
+def _num_bytes(state: TrainState) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+def _attempt(do: Callable[[], Any]) -> str:
+    """Returns what went wrong, or ""; Orbax and TensorStore raise whatever they stumble over."""
+    try:
+        do()
+    except Exception as error:
+        return _reason(error)
+    return ""
+
+
+# What an operating system says of a disk, in the middle of what libraries say.
+_DISK = re.compile(
+    "no space left on device|read-only file system|disk quota exceeded|file too large"
+    "|input/output error|permission denied|stale file handle",
+    re.IGNORECASE,
+)
+
+
 def _reason(error: Exception) -> str:
+    if found := _DISK.search(str(error)):
+        return found[0]
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding
 
 from symskip_jax.data.order import epoch_order
 from symskip_jax.training.compilation import compiler_options
-from symskip_jax.training.mesh import Step, replicated, split_over_devices
+from symskip_jax.training.mesh import Step, put_whole, replicated, split_over_devices
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.steps import Batch, Metrics
 
@@ -31,6 +31,7 @@ def resident_advance(
     batch_size: int,
     seed: int,
     steps_per_dispatch: int,
+    shardings: TrainState | None = None,
 ) -> Advance:
     """Compiles a step that draws its batches from data on the device.
 
@@ -39,11 +40,12 @@ def resident_advance(
 
     Args:
         step: pretrain_step, finetune_step or head_step with everything static bound.
-        mesh: devices; the state and the data are replicated, the batch is split.
+        mesh: devices; the data is replicated, the batch is split.
         data: `image` [N, H, W, C] uint8 and `label` [N] int32.
         batch_size: B; at most N, and a multiple of the number of devices.
         seed: of the order.
         steps_per_dispatch: most steps that are asked for at once.
+        shardings: of the state; see `jit_step`.
 
     Returns:
         A function that takes n steps, at most to the end of the epoch that the state is in. The
@@ -52,21 +54,21 @@ def resident_advance(
     count = len(data["label"])
     steps_per_epoch = count // batch_size
     whole = replicated(mesh)
-    data = jax.device_put(dict(data), whole)
+    data = put_whole(dict(data), mesh)
     order_of = jax.jit(
         functools.partial(epoch_order, seed, count=count, xp=jnp), out_shardings=whole
     )
     take = drawing(step, steps_per_epoch, batch_size, split_over_devices(mesh))
     # XLA's CPU backend runs convolutions in the body of a loop several times slower than outside.
     if mesh.devices.flat[0].platform == "cpu":
-        run = one_by_one(take, whole)
+        run = one_by_one(take, mesh, shardings)
     else:
-        run = in_a_loop(take, whole, steps_per_dispatch)
+        run = in_a_loop(take, mesh, steps_per_dispatch, shardings)
 
     def advance(
         state: TrainState, first_step: int, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        epoch = jax.device_put(np.int32(first_step // steps_per_epoch), whole)
+        epoch = put_whole(np.int32(first_step // steps_per_epoch), mesh)
         with jax.transfer_guard("disallow"):
             return run(state, data, order_of(epoch), n)
 
@@ -85,10 +87,16 @@ def drawing(step: Step, steps_per_epoch: int, batch_size: int, split: NamedShard
     return take
 
 
-def one_by_one(take: Take, whole: NamedSharding) -> Run:
+def one_by_one(take: Take, mesh: Mesh, shardings: TrainState | None = None) -> Run:
     """Compiles a step for a CPU, and dispatches each of the n steps."""
+    whole = replicated(mesh)
+    places = shardings or whole
     compiled = jax.jit(
-        take, donate_argnums=0, out_shardings=whole, compiler_options=compiler_options("cpu")
+        take,
+        in_shardings=(places, whole, whole),
+        out_shardings=(places, whole),
+        donate_argnums=0,
+        compiler_options=compiler_options("cpu"),
     )
 
     def run(
@@ -103,8 +111,10 @@ def one_by_one(take: Take, whole: NamedSharding) -> Run:
     return run
 
 
-def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
+def in_a_loop(take: Take, mesh: Mesh, most: int, shardings: TrainState | None = None) -> Run:
     """Compiles a loop over a step, and dispatches the n steps, up to `most`, at once."""
+    whole = replicated(mesh)
+    places = shardings or whole
 
     def loop(state: TrainState, data: Batch, order: Array, n: Array) -> tuple[TrainState, Metrics]:
         shapes = jax.eval_shape(take, state, data, order)[1]
@@ -117,12 +127,17 @@ def in_a_loop(take: Take, whole: NamedSharding, most: int) -> Run:
 
         return lax.fori_loop(0, n, body, (state, buffers))
 
-    compiled = jax.jit(loop, donate_argnums=0, out_shardings=whole)
+    compiled = jax.jit(
+        loop,
+        in_shardings=(places, whole, whole, whole),
+        out_shardings=(places, whole),
+        donate_argnums=0,
+    )
 
     def run(
         state: TrainState, data: Batch, order: Array, n: int
     ) -> tuple[TrainState, dict[str, np.ndarray]]:
-        state, measured = compiled(state, data, order, jax.device_put(np.int32(n), whole))
+        state, measured = compiled(state, data, order, put_whole(np.int32(n), mesh))
         return state, {k: v[:n] for k, v in jax.device_get(measured).items()}
 
     return run

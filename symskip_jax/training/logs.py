@@ -1,34 +1,31 @@
 """Where a run says what it does: metrics.jsonl, TensorBoard and the terminal."""
 
-import functools
-import json
 import math
-import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-if TYPE_CHECKING:
-    from tensorboardX import SummaryWriter
+from symskip_jax.training.processes import is_first
+from symskip_jax.training.records import Records, TensorBoard
 
 
 class RunLog:
     """Writes the measurements of a run.
 
-    A record is a flat dict with `step`, `epoch` and `split`; see `read_metrics`. On a terminal the
-    latest training record is a progress bar, elsewhere each evaluation and each finished epoch is a
-    line.
+    A record is a flat dict with `step`, `epoch` and `split`; see `records.read_metrics`. On a
+    terminal the latest training record is a progress bar, elsewhere each evaluation and each
+    finished epoch is a line.
     """
 
     def __init__(self, workdir: Path, start_step: int, total_steps: int) -> None:
         """Opens the logs and drops what a killed run wrote after the step it resumes from."""
-        self._path = workdir / "metrics.jsonl"
-        _truncate(self._path, start_step)
-        self._file = self._path.open("a")
-        self._workdir, self._start_step = workdir, start_step
+        self._records = Records(workdir / "metrics.jsonl", start_step)
+        self._tensorboard = TensorBoard(workdir / "tensorboard", start_step)
+        # The last records of training and tests, as the status of the run tells them.
+        self.latest: dict[str, dict[str, Any]] = {}
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:
@@ -47,22 +44,11 @@ class RunLog:
             )
             self._progress.start()
 
-    @functools.cached_property
-    def _tensorboard(self) -> "SummaryWriter":
-        # It imports torch where there is one, which takes seconds: not before the first step.
-        from tensorboardX import SummaryWriter
-
-        folder = str(self._workdir / "tensorboard")
-        return SummaryWriter(folder, purge_step=self._start_step + 1)
-
     def write(self, record: dict[str, Any], *, line: bool = True) -> None:
         """Writes a record; `line` says whether it also deserves a line on the terminal."""
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
-        for name, value in record.items():
-            if name not in ("step", "epoch", "split"):
-                tag = f"{record['split']}/{name}"
-                self._tensorboard.add_scalar(tag, value, record["step"])
+        self.latest[record["split"]] = record
+        self._records.write(record)
+        self._tensorboard.write(record)
         figures = _figures(record)
         if self._progress is not None:
             if record["split"] == "train":
@@ -79,40 +65,43 @@ class RunLog:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the files and the progress bar."""
         if self._progress is not None:
             self._progress.stop()
         self._tensorboard.close()
-        self._file.close()
+        self._records.close()
 
 
-def read_metrics(workdir: Path) -> list[dict[str, Any]]:
-    """Returns the records of a run.
+class Silent:
+    """The log of a process whose run another one writes about."""
 
-    Each has `step`, `epoch`, `split` ("train" or "test") and what was measured; `seconds` and
-    `images_per_second` alone depend on the clock. What a kill cut short is left out.
-    """
-    return _read(workdir / "metrics.jsonl")
+    def __init__(self) -> None:
+        """Has nothing to tell."""
+        self.latest: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def write(self, record: dict[str, Any], *, line: bool = True) -> None:
+        """Does nothing."""
+
+    def say(self, text: str) -> None:
+        """Does nothing."""
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    records = []
-    for line in path.read_text().splitlines():
-        try:
-            records.append(json.loads(line))
-        except ValueError:  # the line that a kill cut short
-            break
-    return records
-
-
-def _truncate(path: Path, last_step: int) -> None:
-    if not path.exists():
-        return
-    kept = [json.dumps(record) + "\n" for record in _read(path) if record["step"] <= last_step]
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text("".join(kept))
-    os.replace(partial, path)
+def make_log(workdir: Path, start_step: int, total_steps: int) -> RunLog | Silent:
+    """Opens the log of this process: process 0 alone writes."""
+    return RunLog(workdir, start_step, total_steps) if is_first() else Silent()
 
 
 def _figures(record: dict[str, Any]) -> str:

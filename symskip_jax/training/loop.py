@@ -2,12 +2,8 @@
 
 import dataclasses
 import math
-import os
-import signal
-import time
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +12,14 @@ from jax import Array
 from symskip_jax.errors import NonFiniteLossError, StoppedError
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
-from symskip_jax.training.logs import RunLog
+from symskip_jax.training.logs import RunLog, Silent
+from symskip_jax.training.profiling import Profile
 from symskip_jax.training.state import TrainState
+from symskip_jax.training.stops import StoppedEvaluationError, StopRequests
+from symskip_jax.training.timing import Timing
+
+# In the meta of a checkpoint whose evaluation was left to whoever goes on from it.
+PENDING = "evaluation_pending"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Plan:
         steps_per_dispatch: most steps between two looks at losses and signals.
         eval_every: epochs between evaluations; the last epoch always ends with one.
         checkpoint_every: epochs between checkpoints; the last epoch always ends with one.
+        bounds: more steps that no dispatch crosses.
     """
 
     epochs: int
@@ -39,6 +42,7 @@ class Plan:
     steps_per_dispatch: int
     eval_every: float
     checkpoint_every: float
+    bounds: tuple[int, ...] = ()
 
     @property
     def total_steps(self) -> int:
@@ -51,7 +55,7 @@ class Plan:
         stops = [step + self.steps_per_dispatch, epoch_end, self.total_steps]
         for period in (self._period(self.eval_every), self._period(self.checkpoint_every)):
             stops.append((step // period + 1) * period)
-        return min(stops)
+        return min([*stops, *(it for it in self.bounds if it > step)])
 
     def evaluates(self, step: int) -> bool:
         """Whether an evaluation follows this step."""
@@ -65,38 +69,6 @@ class Plan:
         return max(1, round(epochs * self.steps_per_epoch))
 
 
-class StopRequests:
-    """Turns SIGTERM and Ctrl-C into a request to stop, while entered.
-
-    A second Ctrl-C is immediate.
-    """
-
-    def __init__(self) -> None:
-        """Starts without a request."""
-        self.requested: str | None = None
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._previous[number] = signal.signal(number, self._request)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is not None and number == signal.SIGINT:
-            # An exception could end in a callback that swallows it.
-            os._exit(128 + number)
-        self.requested = signal.Signals(number).name
-
-
 def fit(
     state: TrainState,
     *,
@@ -106,8 +78,11 @@ def fit(
     learning_rate: Callable[[TrainState], float],
     meta: dict[str, Any],
     checkpoints: Checkpoints,
-    log: RunLog,
+    log: RunLog | Silent,
     stops: StopRequests,
+    timing: Timing,
+    profile: Profile,
+    pending: bool = False,
 ) -> TrainState:
     """Trains from the state's step to the plan's last.
 
@@ -115,60 +90,100 @@ def fit(
         state: donated: use what is returned.
         plan: when things happen.
         advance: step -> the function that takes the steps from there on.
-        evaluate: state -> metrics of the test split, `loss` among them.
+        evaluate: state -> metrics of the test split, `loss` among them; may be left unfinished.
         learning_rate: state -> rate of its coming step, for the log.
         meta: saved with every checkpoint.
         checkpoints: where to.
         log: of the run.
-        stops: asked between dispatches.
+        stops: asked between dispatches, and in evaluations.
+        timing: of what the time goes into.
+        profile: of the steps that are to be traced.
+        pending: the state was saved with its evaluation left unfinished.
 
     Raises:
         NonFiniteLossError: names the step and the last checkpoint.
         StoppedError: after saving.
+        UnsavedError: the last state could not be saved.
     """
     step = int(state.step)
+    if pending:
+        results = _evaluated(state, step, plan, evaluate, checkpoints, log, timing)
+        with timing.of("saving"):
+            checkpoints.save(state, meta, results, replace=results is not None)
+        _stop_if_asked(stops, state, step, plan, checkpoints, finished=results is not None)
     while step < plan.total_steps:
         first, step = step, plan.next_stop(step)
         rate = learning_rate(state)
-        started = time.perf_counter()
-        state, measured = advance(first)(state, first, step - first)
-        seconds = time.perf_counter() - started
+        profile.before(first)
+        with timing.of("training"):
+            state, measured = advance(first)(state, first, step - first)
+        profile.after(step)
         for offset, loss in enumerate(measured["loss"].tolist()):
             _check_finite(loss, first + offset + 1, checkpoints)
-        record: dict[str, Any] = {"step": step, "epoch": step / plan.steps_per_epoch}
         means = {name: float(values.mean(dtype="float64")) for name, values in measured.items()}
-        speed = (step - first) * plan.batch_size / seconds
+        spent = timing.of_steps(step - first, plan.batch_size)
         log.write(
-            {
-                **record,
-                "split": "train",
-                **means,
-                "learning_rate": rate,
-                "seconds": seconds,
-                "images_per_second": speed,
-            },
+            {**_place(step, plan), "split": "train", **means, "learning_rate": rate, **spent},
             line=step % plan.steps_per_epoch == 0,
         )
-        results, stopping = None, stops.requested
-        if plan.evaluates(step) or plan.saves(step) or stopping:
+        results, stopping = None, stops.agreed()
+        if plan.evaluates(step) or plan.saves(step) or stopping or checkpoints.owes_a_save():
             # The loss is that of before the step, so it says nothing of what the step has made.
             _check_finite(float(_magnitude(state.variables)), step, checkpoints, "parameters")
-        if plan.evaluates(step):
-            started = time.perf_counter()
-            results = evaluate(state)
-            seconds = time.perf_counter() - started
-            _check_finite(results["loss"], step, checkpoints, "test loss")
-            log.write({**record, "split": "test", **results, "seconds": seconds})
-        if plan.saves(step) or stopping:
-            checkpoints.save(state, meta, results)
-        if stopping and step < plan.total_steps:
-            checkpoints.wait()
-            raise StoppedError(
-                f"stopped by {stopping} after step {step} of {plan.total_steps}, and saved; "
-                "the same command goes on from there"
-            )
-    checkpoints.wait()
+        if plan.evaluates(step) and not stopping:
+            results = _evaluated(state, step, plan, evaluate, checkpoints, log, timing)
+            stopping = stops.agreed() if results is None else None
+        unfinished = plan.evaluates(step) and results is None
+        if plan.saves(step) or stopping or checkpoints.owes_a_save():
+            with timing.of("saving"):
+                checkpoints.save(state, {**meta, PENDING: True} if unfinished else meta, results)
+        if stopping:
+            _stop_if_asked(stops, state, step, plan, checkpoints, finished=not unfinished)
+    checkpoints.finish(state, "finished")
     return state
+
+
+def _evaluated(
+    state: TrainState,
+    step: int,
+    plan: Plan,
+    evaluate: Callable[[TrainState], dict[str, float]],
+    checkpoints: Checkpoints,
+    log: RunLog | Silent,
+    timing: Timing,
+) -> dict[str, float] | None:
+    """Returns what an evaluation measures, and logs it; None where it was left unfinished."""
+    try:
+        with timing.of("evaluation"):
+            results = evaluate(state)
+    except StoppedEvaluationError:
+        return None
+    _check_finite(results["loss"], step, checkpoints, "test loss")
+    spent = {"seconds": timing.last("evaluation")}
+    log.write({**_place(step, plan), "split": "test", **results, **spent})
+    return results
+
+
+def _stop_if_asked(
+    stops: StopRequests,
+    state: TrainState,
+    step: int,
+    plan: Plan,
+    checkpoints: Checkpoints,
+    *,
+    finished: bool,
+) -> None:
+    stopping = stops.agreed()
+    if stopping and (step < plan.total_steps or not finished):
+        checkpoints.finish(state, f"stopped by {stopping}")
+        raise StoppedError(
+            f"stopped by {stopping} after step {step} of {plan.total_steps}, and saved; "
+            "the same command goes on from there"
+        )
+
+
+def _place(step: int, plan: Plan) -> dict[str, Any]:
+    return {"step": step, "epoch": step / plan.steps_per_epoch}
 
 
 @jax.jit
@@ -180,7 +195,7 @@ def _magnitude(tree: Any) -> Array:
 def _check_finite(value: float, step: int, checkpoints: Checkpoints, what: str = "loss") -> None:
     if math.isfinite(value):
         return
-    checkpoints.wait()
+    checkpoints.settle()
     saved = checkpoints.steps()
     last = f"the checkpoint of step {saved[-1]} is whole" if saved else "nothing was saved yet"
     raise NonFiniteLossError(

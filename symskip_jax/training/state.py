@@ -1,6 +1,6 @@
 """Everything that training changes, as one tree of arrays."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +8,18 @@ import optax
 from flax import linen as nn
 from flax import struct
 from jax import Array
+
+
+class Averaged(NamedTuple):
+    """State of an optimiser, and the average of weights that is kept beside it.
+
+    Attributes:
+        inner: state of the optimiser.
+        average: `params` and `batch_stats`, trees like those of the state.
+    """
+
+    inner: Any
+    average: dict[str, Any]
 
 
 @struct.dataclass
@@ -18,7 +30,7 @@ class TrainState:
         step: int32 [], steps taken.
         params: float32 tree; top level `encoder` and `decoder`, or `encoder` and `head`.
         batch_stats: float32 tree of BatchNorm's running means and variances; empty without it.
-        opt_state: state of the optax optimiser.
+        opt_state: state of the optax optimiser, or an `Averaged` around it.
         key: uint32 [2], data of the run's random key; never changes. Step k draws from
             fold_in(key, k) alone.
     """

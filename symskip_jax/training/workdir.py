@@ -1,42 +1,143 @@
 """The folder of a run, and whose run it holds."""
 
+import contextlib
+import fcntl
+import hashlib
 import json
 import os
+import secrets
+import socket
 import tempfile
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from symskip_jax.errors import UserError
+from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
+
+# Seconds that a shared file system has to show a new file to all hosts.
+_SETTLING = 10.0
 
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
-# read, and how, is checked apart), how fast and how stubbornly it is read, and what is done about
-# images that are broken, which a run that met one is to go on without.
+# read, and how, is checked apart), how fast and how stubbornly it is read, what is done about
+# images that are broken, which a run that met one is to go on without, where the state lies, how
+# the run is watched, and by how many devices batches are cut (into what is another matter).
 _MAY_DIFFER = {
-    f"config.data.{name}"
-    for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+    *(
+        f"config.data.{name}"
+        for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
+    ),
+    "config.run.replicas",
+    "config.run.shard_optimizer",
+    "config.run.profile_steps",
+    "config.run.stall_seconds",
+    "config.pretrain.per_device_batch_size",
+    "config.finetune.per_device_batch_size",
+    "config.model.batch_norm_devices",
 }
 
 
-def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
-    """Makes a folder the run's own, or finds that it is already.
+def check_same(identity: dict[str, Any]) -> None:
+    """Checks that all processes are of one run; for all.
+
+    Raises:
+        UserError: one was started with another configuration, or sees other data.
+    """
+    first = json.loads(told_by_first(json.dumps({k: _digest(v) for k, v in identity.items()})))
+    differing = sorted(key for key, value in identity.items() if first.get(key) != _digest(value))
+    if differing:
+        raise UserError(f"{', '.join(differing)} differ from those of process 0: start all alike")
+
+
+def check_shared(workdir: Path) -> None:
+    """Checks that all processes see the same folder; for all. It is made if missing.
+
+    Raises:
+        UserError: it cannot be written, or is another one on another host.
+    """
+    if not several():
+        return
+    mark = workdir / f".seen-by-all-{secrets.token_hex(8)}"
+    problem = ""
+    try:
+        if is_first():
+            make_workdir(workdir)
+            mark.touch()
+    except UserError as error:
+        problem = str(error)
+    problem, name = json.loads(told_by_first(json.dumps([problem, mark.name])))
+    try:
+        if problem:
+            raise UserError(problem)
+        deadline = time.monotonic() + _SETTLING
+        while not (workdir / name).exists():
+            if time.monotonic() > deadline:
+                raise UserError(
+                    f"--workdir {workdir} on {socket.gethostname()} is not the folder that process "
+                    "0 sees: give one that all hosts share, or gs://"
+                )
+            time.sleep(0.1)
+    finally:
+        told_by_each("")  # all have looked
+        if is_first():
+            mark.unlink(missing_ok=True)
+
+
+def claim_workdir(
+    workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]
+) -> contextlib.ExitStack:
+    """Makes a folder the run's own, or finds that it is already; for one process of the run.
 
     Args:
         workdir: made if missing.
         identity: flat, as JSON gives it back: everything that decides what the run computes.
+        unsaid: what holds for a run in the folder that does not say.
 
     Returns:
-        Whether the run had been started here before.
+        What keeps others out until it is closed, or the process ends in whatever way.
 
     Raises:
-        UserError: the folder cannot be written, or holds another run; the differing keys are named.
+        UserError: the folder cannot be written, holds another run, whose differing keys are named,
+            or one that is going on.
     """
     make_workdir(workdir)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_locked(workdir))
+        _check_identity(workdir, identity, unsaid)
+        return stack.pop_all()
+
+
+@contextlib.contextmanager
+def _locked(workdir: Path) -> Iterator[None]:
+    path = workdir / "lock"
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            holder = file.read().strip() or "unknown"
+            raise UserError(
+                f"--workdir {workdir} has a run that is going on ({holder}): wait for it, stop it, "
+                "or choose another"
+            ) from error
+        except OSError:  # a file system without locks
+            yield
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
+        yield
+
+
+def _check_identity(workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]) -> None:
     path = workdir / "config.json"
     if not path.exists():
         write_json(path, identity)
-        return False
+        return
     try:
-        existing = json.loads(path.read_text())
+        existing = {key: unsaid[key] for key in identity if key in unsaid}
+        existing |= json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); choose another --workdir or delete this one"
@@ -51,7 +152,6 @@ def claim_workdir(workdir: Path, identity: dict[str, Any]) -> bool:
             f"--workdir {workdir} holds another run: {', '.join(differing)}; "
             "choose another --workdir or delete this one"
         )
-    return True
 
 
 def make_workdir(workdir: Path, option: str = "--workdir") -> None:
@@ -72,6 +172,10 @@ def make_workdir(workdir: Path, option: str = "--workdir") -> None:
         raise UserError(
             f"{option} {workdir} cannot be written ({error.strerror}); choose another"
         ) from error
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def write_json(path: Path, value: Any) -> None:

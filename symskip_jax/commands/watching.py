@@ -1,0 +1,31 @@
+"""`symskip status`."""
+
+import argparse
+from pathlib import Path
+
+from symskip_jax.commands.parser import AddVerb
+
+EXAMPLES = {
+    "status": """\
+examples:
+  symskip status runs/cifar10
+  symskip status runs/cifar10 --json
+  watch -n 10 symskip status /shared/imagenet
+
+exit status 1 where the run is neither going on nor finished
+""",
+}
+
+
+def describe(add: AddVerb) -> None:
+    """Says what the verb takes."""
+    status = add("status", "how a run is doing, or what became of it", False)
+    status.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of the run")
+    status.add_argument("--json", action="store_true", help="all that is known, for programs")
+
+
+def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
+    """Does what the arguments say and returns the exit status."""
+    from symskip_jax.experiments.status import status
+
+    return 0 if status(arguments.workdir, as_json=arguments.json) else 1

@@ -1,0 +1,173 @@
+"""A second thread beside the loop: how the run is doing, and what hangs when something does."""
+
+import faulthandler
+import json
+import logging
+import os
+import resource
+import socket
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import jax
+
+from symskip_jax.errors import StoppedError
+from symskip_jax.training.logs import RunLog, Silent
+from symskip_jax.training.processes import is_first
+from symskip_jax.training.timing import Timing
+from symskip_jax.training.workdir import write_json
+
+log = logging.getLogger(__name__)
+
+STATUS = "status.json"
+STACKS = "stacks"
+# Seconds between two signs of life.
+PERIOD = 5.0
+# A step, an evaluation or a save hangs when it takes so many times what it usually takes.
+_FAR_LONGER = 10
+
+
+class Watch:
+    """Writes `status.json` of a run every few seconds, and the stacks of a process that hangs.
+
+    Process 0 writes the status; every process writes its own stacks, to
+    `stacks/process_K.txt`.
+    """
+
+    def __init__(
+        self,
+        workdir: Path,
+        log: RunLog | Silent,
+        timing: Timing,
+        *,
+        facts: Mapping[str, Any],
+        stall_seconds: float,
+    ) -> None:
+        """Describes the watch; it begins when entered.
+
+        Args:
+            workdir: of the run.
+            log: of this process, whose latest records are told.
+            timing: of the run.
+            facts: that do not change, for the status.
+            stall_seconds: that an activity must last at the least to count as hanging; the first
+                of its kind, which compiles, ten times as long.
+        """
+        self._workdir, self._log, self._timing = workdir, log, timing
+        self._stall_seconds = stall_seconds
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._dumped = 0.0
+        device = jax.local_devices()[0]
+        self._facts = {
+            **facts,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "processes": jax.process_count(),
+            "devices": jax.device_count(),
+            "device": device.device_kind,
+            "started": _now(),
+        }
+
+    def __enter__(self) -> Self:
+        self._write("running", "")
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._done.set()
+        self._thread.join()
+        state = "finished" if error is None else "failed"
+        self._write("stopped" if isinstance(error, StoppedError) else state, str(error or ""))
+
+    def _run(self) -> None:
+        tick, written = min(PERIOD, self._stall_seconds / 4), time.monotonic()
+        while not self._done.wait(tick):
+            self._look()
+            if time.monotonic() - written >= PERIOD:
+                self._write("running", "")
+                written = time.monotonic()
+
+    def _look(self) -> None:
+        """Dumps the stacks once for each activity that lasts far too long."""
+        activity, since = self._timing.current, self._timing.since
+        if activity is None or since == self._dumped:
+            return
+        usual = self._timing.usual(activity)
+        limit = _FAR_LONGER * self._stall_seconds
+        if usual is not None:
+            limit = max(self._stall_seconds, _FAR_LONGER * usual)
+        lasting = time.monotonic() - since
+        if lasting < limit:
+            return
+        self._dumped = since
+        before = "it is the first" if usual is None else f"usual are {usual:.3g} s"
+        text = f"{activity} has lasted {lasting:.0f} s, {before}"
+        path = self._workdir / STACKS / f"process_{jax.process_index()}.txt"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            with path.open("a") as file:
+                file.write(f"{_now()} {text}\n")
+                file.flush()
+                faulthandler.dump_traceback(file, all_threads=True)
+                file.write("\n")
+            log.warning("%s: what every thread is at is in %s", text, path)
+        except OSError as error:
+            log.warning("%s, and %s cannot be written (%s)", text, path, error.strerror)
+            faulthandler.dump_traceback(sys.__stderr__ or 2, all_threads=True)
+
+    def _write(self, state: str, message: str) -> None:
+        if not is_first():
+            return
+        status = {
+            "state": state,
+            "message": message,
+            **self._facts,
+            "updated": _now(),
+            "seconds": round(time.monotonic() - self._timing.began, 3),
+            "activity": self._timing.current,
+            "activity_seconds": round(time.monotonic() - self._timing.since, 3),
+            "spent": self._timing.totals(),
+            "memory": memory(),
+            "latest": dict(self._log.latest),
+        }
+        try:
+            write_json(self._workdir / STATUS, status)
+        except OSError as error:  # a disk that is full must not end a run
+            log.warning("%s cannot be written (%s)", self._workdir / STATUS, error.strerror)
+
+
+def memory() -> dict[str, int]:
+    """Returns bytes: the most that this process ever held, and those of its fullest device."""
+    # Of Linux in KiB, elsewhere in bytes.
+    unit = 1024 if sys.platform.startswith("linux") else 1
+    found = {"host_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    stats = [it.memory_stats() or {} for it in jax.local_devices()]
+    for name in ("bytes_in_use", "peak_bytes_in_use", "bytes_limit"):
+        values = [it[name] for it in stats if name in it]
+        if values:
+            found[f"device_{name}"] = max(values)
+    return found
+
+
+def read_status(workdir: Path) -> dict[str, Any]:
+    """Returns what the last start of a run said of itself; empty where it said nothing."""
+    try:
+        return json.loads((workdir / STATUS).read_text())
+    except (OSError, ValueError):
+        return {}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,123 @@
+"""How a run says what it is at: its status, where its time goes, and what hangs."""
+
+import json
+import time
+
+import jax
+import pytest
+
+from symskip_jax.cli import main
+from symskip_jax.training.logs import Silent
+from symskip_jax.training.records import read_metrics
+from symskip_jax.training.timing import Timing
+from symskip_jax.training.watching import Watch, read_status
+
+TINY = [
+    *("--config", "digits", "--config.model.n=4", "--config.pretrain.epochs=2"),
+    *("--config.pretrain.milestones=(1,)", "--config.run.steps_per_dispatch=4"),
+    *("--config.run.eval_batch_size=500", "--config.run.checkpoint_every=1"),
+]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("watched") / "run"
+    words = ["pretrain", *TINY, "--config.run.profile_steps=(6, 9)", "--workdir", str(folder)]
+    assert main(words) == 0
+    return folder
+
+
+def test_a_finished_run_has_a_status(workdir, capsys):
+    assert main(["status", str(workdir)]) == 0
+    said = capsys.readouterr().out
+    assert f"{workdir}: finished" in said
+    assert "step         40 of 40 (100%)" in said
+    assert "checkpoints  20, 40" in said
+    assert main(["status", str(workdir), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["latest"]["test"]["step"] == 40
+    assert found["memory"]["host_peak_bytes"] > 2**20
+    # All of the time but what it took to get ready and to end.
+    assert set(found["spent"]) == {"training", "evaluation", "saving"}
+    assert 0 < sum(found["spent"].values()) <= found["seconds"]
+
+
+def test_the_log_tells_what_time_went_into_saving_and_waiting(workdir):
+    train = [it for it in read_metrics(workdir) if it["split"] == "train"]
+    assert all(it["input_seconds"] == 0 for it in train)  # the images were on the device
+    # The checkpoint of the first epoch is of the time before the second epoch's first record.
+    assert [it["step"] for it in train if it["saving_seconds"] > 0] == [24]
+
+
+def test_a_trace_holds_the_steps_asked_for(workdir):
+    (trace,) = workdir.glob("profile/plugins/profile/*/*.xplane.pb")
+    data = jax.profiler.ProfileData.from_file(str(trace))
+    names = [event.name for plane in data.planes for line in plane.lines for event in line.events]
+    calls = [it for it in names if it.startswith("PjitFunction(take)")]
+    assert len(calls) in (3, 6)  # some versions note each twice, one within the other
+
+
+def test_a_run_that_died_is_said_to_be_dead(workdir, tmp_path, capsys):
+    status = read_status(workdir) | {"state": "running"}
+    (tmp_path / "lock").touch()
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert main(["status", str(tmp_path)]) == 1
+    assert "dead: no sign of life from" in capsys.readouterr().out
+    # One on another host may hold a lock that is not seen here; it was heard of a moment ago.
+    (tmp_path / "status.json").write_text(json.dumps(status | {"host": "elsewhere"}))
+    assert main(["status", str(tmp_path)]) == 0
+    old = status | {"host": "elsewhere", "updated": "2020-01-01T00:00:00+00:00"}
+    (tmp_path / "status.json").write_text(json.dumps(old))
+    assert main(["status", str(tmp_path)]) == 1
+
+
+def test_where_there_is_no_run_it_says_so(tmp_path, capsys):
+    assert main(["status", str(tmp_path)]) == 2
+    assert "holds no run: no status.json in it" in capsys.readouterr().err
+
+
+def test_what_hangs_is_found_out(tmp_path, caplog):
+    timing = Timing()
+
+    def hang_here():
+        for _ in range(100):
+            if list(tmp_path.glob("stacks/*")):
+                time.sleep(0.2)  # time to write it all
+                return
+            time.sleep(0.05)
+
+    with Watch(tmp_path, Silent(), timing, facts={}, stall_seconds=0.2):
+        assert read_status(tmp_path)["state"] == "running"
+        for _ in range(3):
+            with timing.of("training"):
+                time.sleep(0.001)
+        time.sleep(0.4)  # nothing is under way
+        assert not list(tmp_path.glob("stacks/*"))
+        with timing.of("training"):
+            hang_here()
+    stacks = (tmp_path / "stacks" / "process_0.txt").read_text()
+    assert "hang_here" in stacks
+    assert stacks.count("training has lasted 0 s, usual are 0.001") == 1
+    assert "what every thread is at is in" in caplog.text
+
+
+def test_the_first_of_its_kind_has_more_patience(tmp_path):
+    timing = Timing()
+    with Watch(tmp_path, Silent(), timing, facts={}, stall_seconds=0.1):
+        with timing.of("evaluation"):
+            time.sleep(0.4)
+        assert not list(tmp_path.glob("stacks/*"))
+        with timing.of("saving"):
+            time.sleep(1.3)
+        assert "it is the first" in (tmp_path / "stacks" / "process_0.txt").read_text()
+
+
+def test_time_within_another_activity_counts_once():
+    timing = Timing()
+    with timing.of("training"):
+        time.sleep(0.02)
+        with timing.of("input"):
+            time.sleep(0.05)
+    totals = timing.totals()
+    assert 0.02 <= totals["training"] < 0.05 <= totals["input"]
+    assert timing.last("training") >= 0.07
