@@ -2,7 +2,7 @@
 """Builds the tables of docs/reproduction.md, of README.md and beside the logs, from the logs.
 
     python results/reproduction.py            writes them
-    python results/reproduction.py --check    fails if one of the two says anything else
+    python results/reproduction.py --check    fails if one of them says anything else
 
 Needs this package installed.
 """
@@ -15,36 +15,41 @@ from summarize import with_table
 from symskip_jax.reproduction.command import write_tables
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.document import all_sections
+from symskip_jax.reproduction.grid import Scale
 from symskip_jax.reproduction.summary import measure
-from symskip_jax.reproduction.tables import markdown
+from symskip_jax.reproduction.tables import files, markdown
 
 RESULTS = Path(__file__).resolve().parent
 ROOT = RESULTS.parent
+SCALES: tuple[Scale, ...] = ("paper", "small")
 
 
 def main() -> int:
     """Writes or checks the tables and returns the exit status."""
     checking = "--check" in sys.argv[1:]
-    if not checking:
-        for name in DEFINITIONS:
-            for scale in ("paper", "small"):
-                experiment = define(name, scale)
-                if any(it.values for it in measure(experiment, RESULTS)):
-                    write_tables(experiment, RESULTS)
+    differing: list[Path] = []
+    for experiment in (define(name, scale) for name in DEFINITIONS for scale in SCALES):
+        if not checking:
+            write_tables(experiment, RESULTS)
+            continue
+        folder = RESULTS / experiment.name / experiment.scale
+        for name, text in files(experiment, measure(experiment, RESULTS)).items():
+            if not (folder / name).exists() or (folder / name).read_text() != text:
+                differing.append(folder / name)
     table2 = markdown(measure(define("table2", "small"), RESULTS))
-    differing = 0
     for path, name, table in (
         (ROOT / "docs" / "reproduction.md", "experiments", all_sections(RESULTS)),
         (ROOT / "README.md", "table2_small", table2),
     ):
         old = path.read_text()
         new = with_table(old, name, table)
-        if checking and new != old:
-            print(f"{path.name} differs from the logs: run python results/reproduction.py")
-            differing = 1
         if not checking:
             path.write_text(new)
-    return differing
+        elif new != old:
+            differing.append(path)
+    for path in differing:
+        print(f"{path.relative_to(ROOT)} differs from the logs: run python results/reproduction.py")
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

@@ -310,6 +310,19 @@ def test_every_command_of_every_experiment_has_a_configuration_that_holds(name, 
             check_config(load_config(run.config, settings))
 
 
+@pytest.mark.parametrize("scale", ["paper", "small"])
+def test_the_papers_start_on_clean_images_differs_from_table_2_in_corruption_alone(scale):
+    def fields(experiment, name):
+        (run,) = [it for it in define(experiment, scale).runs() if it.name == name]
+        assert run.source is not None and run.source.name == "pretrain_skip"
+        found = flat(load_config(run.config, run.overrides(0, "images")))
+        return {key: value for key, value in found.items() if not key.startswith("run.")}
+
+    ours, theirs = fields("recipes", "gaussian_4000"), fields("table2", "skip")
+    differing = {key for key in ours if ours[key] != theirs[key]}
+    assert differing == {"finetune.corruption_probability"}
+
+
 def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):
     def said(*words):
         assert main(["reproduce", *words, "--runs", str(tmp_path)]) == 2

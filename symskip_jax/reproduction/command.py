@@ -9,13 +9,13 @@ from typing import Any
 
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.errors import UserError
-from symskip_jax.reproduction.cost import run_flops
+from symskip_jax.reproduction.cost import run_dtype, run_flops
 from symskip_jax.reproduction.datasets import chosen_names
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
-from symskip_jax.reproduction.logs import is_done, typed
-from symskip_jax.reproduction.machine import STEP_SHARE, machine_text
+from symskip_jax.reproduction.logs import typed
+from symskip_jax.reproduction.machine import STEP_SHARE, machine_text, step_rate
 from symskip_jax.reproduction.running import (
     Execute,
     Job,
@@ -25,9 +25,10 @@ from symskip_jax.reproduction.running import (
     run_jobs,
     to_do,
 )
+from symskip_jax.reproduction.sameness import is_done
 from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.summary import measure
-from symskip_jax.reproduction.tables import as_csv, markdown, page
+from symskip_jax.reproduction.tables import files, markdown
 
 FAILED = 1
 
@@ -59,7 +60,7 @@ def reproduce(
         scale: `paper`; `small`, for two CPU cores; `smoke`, to see that everything runs.
         seeds: how many, from 0 on (`5`), or from which to which (`3-4`); None for as many as the
             experiment has by default.
-        only: a row of the table or the name of a run; None for all.
+        only: a row of the table or the name of a run, which need not have a row; None for all.
         dry_run: print the commands, their operations and the time expected, and run nothing (at
             the scale of smoke the made-up images are written, as the commands name them).
         data: `ROLE=NAME` of datasets that are not where they are looked for.
@@ -111,9 +112,14 @@ def write_tables(experiment: Experiment, results: Path) -> None:
     """Writes the table of an experiment, and its pictures, from the logs below a folder."""
     folder = results / experiment.name / experiment.scale
     measured = measure(experiment, results)
-    write_atomically(folder / "table.md", page(experiment, measured).encode())
-    write_atomically(folder / "table.csv", as_csv(measured).encode())
-    draw(experiment, measured, folder, results)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files(experiment, measured).items():
+        write_atomically(folder / name, text.encode())
+    if any(it.values for it in measured):
+        draw(experiment, measured, folder, results)
+    else:  # what is drawn there is of logs that do not count any more
+        for name in ("plot.png", "plot.svg"):
+            (folder / name).unlink(missing_ok=True)
 
 
 def _plan(
@@ -132,21 +138,23 @@ def _plan(
     lines = [f"# {experiment.title} {len(jobs)} commands to run, {done} done already"]
     if not jobs:
         return lines[0]
-    rate = STEP_SHARE * machine["matrix_flops_per_second"]
+    rates = {it: step_rate(machine, it) for it in sorted({run_dtype(job.run) for job in jobs})}
+    said = ", ".join(f"{rate:.2g} FLOP/s in {dtype}" for dtype, rate in rates.items())
     lines.append(
-        f"# times are for {machine_text(dict(machine))}: {rate:.2g} FLOP/s, a quarter of what "
-        "large matrix products reach here just now"
+        f"# times are for {machine_text(machine)}: {said}, which is {STEP_SHARE:.0%} of what large "
+        "matrix products reach here just now, as whole runs did on CPU cores"
     )
-    total, not_counted = 0.0, 0
+    total, in_all, not_counted = 0.0, 0.0, 0
     for job in jobs:
         flops = run_flops(job.run, place.names)
-        total += flops or 0.0
+        seconds = (flops or 0.0) / rates[run_dtype(job.run)]
+        total, in_all = total + (flops or 0.0), in_all + seconds
         not_counted += flops is None
-        cost = "not counted" if flops is None else f"{flops:.2g} FLOPs, {_time(flops / rate)}"
+        cost = "not counted" if flops is None else f"{flops:.2g} FLOPs, {_time(seconds)}"
         words = job.run.command(place.runs, experiment.scale, job.seed, place.names)
         lines += [f"\n# {job.run.name}, seed {job.seed}: {cost}", typed(words)]
     less = f", without the {not_counted} not counted" if not_counted else ""
-    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(total / rate)}{less}")
+    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(in_all)}{less}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""What a run costs: operations counted from its configuration, before anything is trained."""
+"""What a run costs: operations counted from its configuration, before anything is run."""
 
 import functools
 import json
@@ -15,76 +15,117 @@ from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run
+from symskip_jax.reproduction.probe_cost import probe_flops
 
 # A gradient step costs a forward pass, and as much again for the gradients of the activations and
 # for those of the kernels.
 _PASSES = 3
 # The classes of the head hardly count.
-_CLASSES, _CHANNELS = 10, 3
+_CLASSES = 10
+# As many as `symskip visualize` takes by itself: to measure maps, clean and corrupted; to rebuild.
+_MAPS, _REBUILT = 2 * 64, 6
 
 
 def run_flops(run: Run, names: Mapping[str, str]) -> float | None:
-    """Counts the operations of one seed of a training.
+    """Counts the operations of one seed of a run.
 
-    Forward passes are counted by XLA in the network as it is before optimisation; the evaluations
-    are left out. Needs no accelerator.
+    Forward passes are counted by XLA in the network as it is before optimisation, on images of the
+    size of the crop, with those of the evaluations (whole images of a segmentation count as crops);
+    probes as `probe_flops` says. Needs no accelerator.
 
     Args:
-        run: pretrain or finetune; of others nothing is counted.
+        run: of any verb.
         names: of the datasets.
 
     Returns:
         Floating-point operations, a multiplication and an addition being two; None where it cannot
         be said, as the number of images is unknown.
     """
-    if run.verb not in ("pretrain", "finetune"):
-        return None
-    settings = [f"--config.{it}".replace("{seed}", "0") for it in run.chosen()]
-    config = load_config(run.config, settings)
-    config.data.name = names[run.role]
-    images = _count_images(run, config)
+    config = _configuration(run, names)
+    forward = _forward_flops(_part(run), json.dumps(flat(config)))
+    if run.verb == "restore":
+        height, width = config.data.crop
+        pixels = ROLES[run.role].pixels
+        return forward * pixels / (height * width) if pixels else None
+    if run.verb == "visualize":
+        shown = _REBUILT if "--reconstructions" in run.arguments else _MAPS
+        return forward * shown * len(run.sources())
+    test = _count(run, config, config.data.test_split)
+    if run.verb == "probe":
+        rebuilds = "classification" not in run.arguments
+        return None if test is None else probe_flops(config, test, rebuilds)
+    images = _count_trained_on(run, config)
     if images is None:
         return None
-    forward = _forward_flops(_part(run), json.dumps(flat(config)))
-    recipe = config[run.verb]
     # An epoch is whole batches: what is left over waits for the next.
-    images = images // recipe.batch_size * recipe.batch_size
-    if run.verb == "pretrain" or run.source is None:
-        return _PASSES * forward * images * recipe.epochs
-    # The first epochs learn the head alone.
-    passes = _PASSES * recipe.epochs - (_PASSES - 1) * config.finetune.head_epochs
-    return forward * images * passes
+    section = config[run.verb]
+    steps_per_epoch = images // section.batch_size
+    passes = _PASSES * section.epochs
+    if run.verb == "finetune" and run.source is not None:
+        # The first epochs learn the head alone.
+        passes -= (_PASSES - 1) * config.finetune.head_epochs
+    trained = steps_per_epoch * section.batch_size * passes
+    shown = (test or 0) * (config.evaluation.crops if run.verb == "finetune" else 1)
+    return forward * (trained + shown * _evaluations(config, run.verb, steps_per_epoch))
+
+
+def run_dtype(run: Run) -> str:
+    """Returns the name of the type that a run computes in."""
+    return str(_configuration(run, {it: ROLES[it].name for it in ROLES}).model.dtype)
+
+
+def _configuration(run: Run, names: Mapping[str, str]) -> ConfigDict:
+    """Returns the configuration of a run, or of what it looks at with its own settings."""
+    if not run.config:
+        assert run.source is not None
+        origin = run.source
+        own = run.overrides(0, names[run.role])
+    else:
+        origin, own = run, []
+    return load_config(origin.config, [*origin.overrides(0, names[origin.role]), *own])
 
 
 def _part(run: Run) -> str:
+    looked_at = run if run.config else run.source
+    assert looked_at is not None
+    if looked_at.verb == "pretrain":
+        return "autoencoder"
     # A segmenter keeps the decoder.
-    return "autoencoder" if run.verb == "pretrain" or run.role == "voc2012" else "classifier"
+    return "autoencoder" if looked_at.role == "voc2012" else "classifier"
+
+
+def _evaluations(config: ConfigDict, verb: str, steps_per_epoch: int) -> int:
+    """Returns how many a training has, one of them at its end; see `training.loop.Plan`."""
+    total = config[verb].epochs * steps_per_epoch
+    period = max(1, round(config.run.eval_every * steps_per_epoch))
+    return -(-total // period)
 
 
 @functools.lru_cache(maxsize=256)
 def _forward_flops(part: str, fields: str) -> float:
     """Returns the operations of one image's pass."""
     config = config_from_flat(json.loads(fields))
+    channels = config.data.channels or 3
     if part == "autoencoder":
-        model = setup.make_autoencoder(config, _CHANNELS)
+        model = setup.make_autoencoder(config, channels)
     else:
         model = setup.make_classifier(config, _CLASSES)
-    image = jax.ShapeDtypeStruct((1, *config.data.crop, _CHANNELS), jnp.float32)
+    image = jax.ShapeDtypeStruct((1, *config.data.crop, channels), jnp.float32)
     variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
     lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
     analysis = lowered.cost_analysis()
     return float(analysis["flops"]) if analysis else 0.0
 
 
-def _count_images(run: Run, config: ConfigDict) -> int | None:
+def _count_trained_on(run: Run, config: ConfigDict) -> int | None:
     data = config.data
-    if run.verb == "finetune" and data.num_labels:
-        return data.num_labels
-    split = (data.pretrain_split if run.verb == "pretrain" else "") or data.train_split
+    if run.verb == "finetune":
+        return data.num_labels or _count(run, config, data.train_split)
+    return _count(run, config, data.pretrain_split or data.train_split)
+
+
+def _count(run: Run, config: ConfigDict, split: str) -> int | None:
+    """Returns how many images a split has: where it lies, or else as published."""
     with suppress(UserError, OSError):
-        return len(open_source(data.name, split, data.data_dir or None))
-    published = ROLES[run.role].images
-    for name in (split, split.replace("vehicles", "animals")):
-        if name in published:
-            return published[name]
-    return published["fold_0"] if split.startswith("fold_") else None
+        return len(open_source(config.data.name, split, config.data.data_dir or None))
+    return ROLES[run.role].count(split)

@@ -1,25 +1,20 @@
 """The page on reproduction: every cell at every scale, from the logs."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import Experiment, Scale
 from symskip_jax.reproduction.summary import Measured, correlation_text, interval_text, measure
-from symskip_jax.reproduction.tables import table_row, time_text
+from symskip_jax.reproduction.tables import (
+    TO_PAPER,
+    difference_head,
+    difference_text,
+    table_row,
+    time_text,
+)
 
 _SCALES: tuple[Scale, ...] = ("paper", "small")
-_HEADS = (
-    "",
-    "",
-    "paper",
-    "scale",
-    "here",
-    "95 % interval",
-    "seeds",
-    "on",
-    "time a seed",
-    "command",
-)
 
 
 def experiment_section(name: str, results: Path) -> str:
@@ -30,17 +25,23 @@ def experiment_section(name: str, results: Path) -> str:
         results: the root below which the logs are.
     """
     experiments = [define(name, scale) for scale in _SCALES]
+    by_scale = {it.scale: measure(it, results) for it in experiments}
+    # Differences are taken within a scale.
+    compared = next((head for it in by_scale.values() if (head := difference_head(it))), "")
+    reached = any(it.seconds_to_paper for found in by_scale.values() for it in found)
+    heads = ["", "", "paper", "scale", "here", "95 % interval", *([compared] if compared else [])]
+    heads += ["seeds", "on", "time a seed", *([TO_PAPER] if reached else []), "command"]
     lines = [
         f"## {name}: {experiments[0].title}",
         "",
         f"Section {experiments[0].section}.",
         "",
-        table_row(_HEADS),
-        table_row(["---"] * len(_HEADS)),
+        table_row(heads),
+        table_row(["---"] * len(heads)),
     ]
-    by_scale = {it.scale: measure(it, results) for it in experiments}
     for experiment in experiments:
-        lines += [_line(experiment, it) for it in by_scale[experiment.scale]]
+        found = by_scale[experiment.scale]
+        lines += [_line(experiment, it, found, bool(compared), reached) for it in found]
     for experiment in experiments:
         if experiment.drawing == "scatter" and (
             text := correlation_text(by_scale[experiment.scale])
@@ -58,20 +59,18 @@ def all_sections(results: Path) -> str:
     return "\n\n".join(experiment_section(name, results) for name in DEFINITIONS)
 
 
-def _line(experiment: Experiment, it: Measured) -> str:
+def _line(
+    experiment: Experiment,
+    it: Measured,
+    others: Sequence[Measured],
+    compared: bool,
+    reached: bool,
+) -> str:
     command = f"symskip reproduce {experiment.name} --scale {experiment.scale}"
     values = list(it.values.values())
-    return table_row(
-        [
-            it.cell.row,
-            it.cell.column,
-            it.cell.paper or "–",
-            experiment.scale,
-            it.text,
-            interval_text(values),
-            str(len(values)) if values else "",
-            it.hardware,
-            time_text(it.seconds),
-            f"`{command} --only {it.cell.run.name}`",
-        ]
-    )
+    cells = [it.cell.row, it.cell.column, it.cell.paper or "–", experiment.scale, it.text]
+    cells += [interval_text(values)]
+    cells += [difference_text(it, others)] if compared else []
+    cells += [str(len(values)) if values else "", it.hardware, time_text(it.seconds)]
+    cells += [time_text(it.seconds_to_paper)] if reached else []
+    return table_row([*cells, f"`{command} --only {it.cell.run.name}`"])

@@ -39,6 +39,11 @@ class Run:
     beside: tuple["Run", ...] = ()
     once: bool = False
 
+    @property
+    def is_training(self) -> bool:
+        """Whether it trains a network, and keeps its identity in `config.json`."""
+        return self.verb in ("pretrain", "finetune")
+
     def chain(self) -> Iterator["Run"]:
         """Yields what it starts from, first things first, and itself."""
         for run in self.sources():
@@ -84,7 +89,7 @@ class Run:
         words = [self.verb, *(["--config", self.config] if self.config else [])]
         words += self.overrides(seed, name)
         words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]
-        if self.verb in ("pretrain", "finetune"):
+        if self.is_training:
             return [*words, "--workdir", own, *(["--init", *sources] if sources else [])]
         taken = "--checkpoint" if self.verb == "restore" else "--workdir"
         out = f"{own}/probe.json" if self.verb == "probe" else own
@@ -140,18 +145,20 @@ class Experiment:
     pictures: tuple[Run, ...] = ()
 
     def only(self, row: str | None) -> "Experiment":
-        """Returns it with the cells of one row or one run alone.
+        """Returns it with the cells of one row or one run alone, or with runs that have no cell.
 
         Raises:
-            UserError: there is no such cell.
+            UserError: there is no such row and no such run.
         """
         if row is None:
             return self
         cells = tuple(cell for cell in self.cells if row in (cell.row, cell.run.name))
-        if not cells:
-            known = ", ".join(dict.fromkeys(cell.run.name for cell in self.cells))
-            raise UserError(f"--only {row}: {self.name} has no such cell; choose one of {known}")
-        return dataclasses.replace(self, cells=cells, pictures=())
+        measured = {cell.run for cell in cells}
+        others = tuple(it for it in self.runs() if it.name == row and it not in measured)
+        if not cells and not others:
+            known = ", ".join(dict.fromkeys(it.name for it in self.runs()))
+            raise UserError(f"--only {row}: {self.name} has no such run; choose one of {known}")
+        return dataclasses.replace(self, cells=cells, pictures=others)
 
     def runs(self) -> list[Run]:
         """Returns every run that the cells need, each once, sources first."""

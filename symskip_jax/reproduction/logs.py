@@ -7,54 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from symskip_jax.analysis.files import write_atomically
-from symskip_jax.config import flat, load_config
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run, Scale
+from symskip_jax.reproduction.notes import NOTE
+from symskip_jax.reproduction.sameness import NOMINAL_RUNS
 from symskip_jax.training.logs import read_metrics
-from symskip_jax.training.workdir import write_json
 
-NOTE = "run.json"
-# Where commands are said to have run, whatever --runs was.
-NOMINAL_RUNS = Path("runs/reproduce")
-
-
-def is_done(run: Run, root: Path, scale: Scale, seed: int) -> bool:
-    """Whether one seed of a run has finished below a root, of results or of working folders.
-
-    What was run otherwise than it would be today does not count: another network, another recipe.
-    """
-    folder = run.folder(root, scale, seed)
-    note = read_note(folder)
-    if not note.get("done"):
-        return False
-    if run.verb in ("pretrain", "finetune"):
-        return _same_fields(run, run.seed(seed), folder)
-    return all(it in note["command"] for it in run.overrides(run.seed(seed), ""))
-
-
-def _same_fields(run: Run, seed: int, folder: Path) -> bool:
-    try:
-        found = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
-        return False
-    wanted = json.loads(json.dumps(flat(load_config(run.config, run.overrides(seed, "")))))
-    # Where data lies, how often is saved and measured, and the recipes of other commands change
-    # nothing of what comes out.
-    others = {"pretrain", "finetune", "probe"} - {run.verb}
-    passed_over = ("data.name", "data.data_dir", "run.", *(f"{section}." for section in others))
-    return all(
-        found.get(f"config.{key}", value) == value
-        for key, value in wanted.items()
-        if not key.startswith(passed_over)
-    )
-
-
-def read_note(folder: Path) -> dict[str, Any]:
-    """Returns how a run was made; empty where there is no note."""
-    try:
-        return json.loads((folder / NOTE).read_text())
-    except (OSError, ValueError):
-        return {}
+_KINDS = ("*.json", "*.jsonl", "*.png", "*.svg")
 
 
 def figures(folder: Path) -> dict[str, float]:
@@ -101,22 +60,6 @@ def typed(words: Sequence[str]) -> str:
     return shlex.join(["symskip", *words])
 
 
-def write_note(
-    workdir: Path, *, done: bool, seconds: float, flops: float | None, command: str, machine: Any
-) -> None:
-    """Notes in a working folder how its run was made; seconds add up over several starts."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    before = read_note(workdir).get("seconds", 0.0)
-    note = {
-        "done": done,
-        "command": command,
-        "seconds": round(before + seconds, 1),
-        "flops": flops,
-        "machine": machine,
-    }
-    write_json(workdir / NOTE, note)
-
-
 def collect(
     run: Run, scale: Scale, seed: int, *, runs: Path, results: Path, names: Mapping[str, str]
 ) -> None:
@@ -138,8 +81,13 @@ def collect(
         for it in run.chain()
     }
     said |= {names[it.role]: nominal_names(names)[it.role] for it in run.chain()}
-    pictures = ("*.png", "*.svg") if run.verb in ("probe", "visualize") else ()
-    paths = [path for pattern in ("*.json", "*.jsonl", *pictures) for path in workdir.glob(pattern)]
+    kinds = _KINDS if run.verb in ("probe", "visualize") else _KINDS[:2]
+    paths = [path for kind in kinds for path in workdir.glob(kind)]
+    # What another recipe left is no part of these logs; its note goes before they are mixed.
+    left = {path for kind in _KINDS for path in folder.glob(kind)}
+    stale = left - {folder / path.name for path in paths if path.name != NOTE}
+    for path in sorted(stale, key=lambda it: it.name != NOTE):
+        path.unlink()
     # The note that it is done comes last: whatever is stopped before is collected again.
     for path in sorted(paths, key=lambda it: it.name == NOTE):
         content = path.read_bytes()

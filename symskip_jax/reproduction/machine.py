@@ -3,6 +3,7 @@
 import json
 import platform
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import jax.numpy as jnp
 
 from symskip_jax.bench.setting import num_cores
 
-# Of the rate of large matrix products, what the steps of such networks reach: the middle of the
-# shares in docs/performance.md. It is for a first guess of how long a run takes.
+# Of the rate of large matrix products, what the operations counted of whole runs came to: middle
+# of the logs of table 2 at the scale small, on CPU cores that other work shared, start-up and saves
+# included; half of them lie within a third of it. On accelerators nothing was measured yet.
 STEP_SHARE = 0.25
+# That networks compute in.
+_TYPES = ("float32", "bfloat16")
 _SECONDS = 0.5
 
 
 def describe_machine() -> dict[str, Any]:
-    """Returns device, processor, versions and `matrix_flops_per_second`, measured in a second."""
+    """Returns device, versions and `matrix_flops_per_second` of one device, by type; measured."""
     device = jax.devices()[0]
     return {
         "platform": device.platform,
@@ -27,20 +31,27 @@ def describe_machine() -> dict[str, Any]:
         "cpu_cores": num_cores(),
         "jax": jax.__version__,
         "python": platform.python_version(),
-        "matrix_flops_per_second": _matrix_rate(device.platform),
+        "matrix_flops_per_second": {it: _matrix_rate(device.platform, it) for it in _TYPES},
     }
 
 
-def machine_text(machine: dict[str, Any]) -> str:
+def step_rate(machine: Mapping[str, Any], dtype: str) -> float:
+    """Returns the operations a second that are expected of runs that compute in a type."""
+    # The devices that a CPU is said to have share its cores.
+    devices = 1 if machine["platform"] == "cpu" else machine["devices"]
+    return STEP_SHARE * machine["matrix_flops_per_second"][dtype] * devices
+
+
+def machine_text(machine: Mapping[str, Any]) -> str:
     """Returns the hardware in a few words."""
     if machine["platform"] == "cpu":
         return f"{machine['cpu_cores']} CPU core{'s' * (machine['cpu_cores'] > 1)}"
     return f"{machine['devices']} x {machine['device']}"
 
 
-def _matrix_rate(kind: str) -> float:
+def _matrix_rate(kind: str, dtype: str) -> float:
     side = 1024 if kind == "cpu" else 8192
-    x = jnp.ones((side, side), jnp.float32 if kind == "cpu" else jnp.bfloat16)
+    x = jnp.ones((side, side), dtype)
     multiply = jax.jit(jnp.matmul)
     multiply(x, x).block_until_ready()
     times, began = 0, time.perf_counter()

@@ -1,6 +1,7 @@
 """Runs what of an experiment is not done yet, one command after the other."""
 
 import contextlib
+import functools
 import json
 import os
 import shlex
@@ -15,13 +16,14 @@ from typing import Any
 
 from symskip_jax.errors import StoppedError
 from symskip_jax.reproduction.cost import run_flops
-from symskip_jax.reproduction.grid import Experiment, Run
-from symskip_jax.reproduction.logs import collect, is_done, nominal_command, write_note
+from symskip_jax.reproduction.folders import locked, make_way
+from symskip_jax.reproduction.grid import Experiment, Run, Scale
+from symskip_jax.reproduction.logs import collect, nominal_command
+from symskip_jax.reproduction.notes import begin, end, was_stopped
+from symskip_jax.reproduction.sameness import is_done, recipe, source_recipes
 
 # (arguments of `symskip`, file for what it says) -> exit status
 Execute = Callable[[list[str], Path], int]
-
-_STOPPED = (75, 130, 143, -2, -15)
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def to_do(experiment: Experiment, seeds: Sequence[int], place: Place) -> list[Jo
 
     def need(run: Run, seed: int) -> None:
         for source in run.sources():
-            if not is_done(source, place.runs, experiment.scale, seed):
+            if not _is_at_hand(source, experiment.scale, seed, place):
                 need(source, seed)
         jobs[Job(run, run.seed(seed))] = None
 
@@ -72,50 +74,95 @@ def run_jobs(
 ) -> list[Job]:
     """Runs jobs one after the other, says of each what came of it, and returns those that failed.
 
-    A job that fails takes with it those that start from it; the others go on.
+    A job that fails takes with it those that start from it; the others go on. One that another
+    process is at comes last, with those that start from it, and is not run twice.
 
     Raises:
         StoppedError: a command was stopped; the same command goes on from there.
     """
     failed: list[Job] = []
-    for number, job in enumerate(jobs, 1):
-        title = f"[{number}/{len(jobs)}] {job.run.name} seed {job.seed}"
-        if any(it.run.seed(job.seed) == it.seed and it.run in job.run.chain() for it in failed):
-            _say(f"{title}: left out, as what it starts from failed")
-            failed.append(job)
-            continue
-        _say(f"{title}: {job.run.verb}")
-        workdir = _workdir(job.run, experiment, job.seed, place)
-        workdir.mkdir(parents=True, exist_ok=True)
-        words = job.run.command(place.runs, experiment.scale, job.seed, place.names)
-        log, began = workdir / "log.txt", time.perf_counter()
-        status = execute(words, log)
-        seconds = time.perf_counter() - began
-        write_note(
-            workdir,
-            done=status == 0,
-            seconds=seconds,
-            flops=run_flops(job.run, place.names),
-            command=nominal_command(job.run, experiment.scale, job.seed, place.names),
-            machine=dict(machine),
-        )
-        if status == 0:
-            collect(
-                job.run,
-                experiment.scale,
-                job.seed,
-                runs=place.runs,
-                results=place.results,
-                names=place.names,
-            )
-        elif status in _STOPPED:
-            raise StoppedError(
-                f"{job.run.name} seed {job.seed} was stopped; the same command goes on from there"
-            )
-        else:
-            _say(f"{title}: FAILED with status {status}: {_last_line(log)}")
-            failed.append(job)
+    later: list[Job] = []
+    for is_last, some in ((False, jobs), (True, later)):
+        for job in some:
+            title = f"[{jobs.index(job) + 1}/{len(jobs)}] {job.run.name} seed {job.seed}"
+            if _starts_from(job, failed):
+                _say(f"{title}: left out, as what it starts from failed")
+                failed.append(job)
+            elif not is_last and _starts_from(job, later):
+                _say(f"{title}: later, as what it starts from is")
+                later.append(job)
+            else:
+                workdir = job.run.folder(place.runs, experiment.scale, job.seed)
+                wait = functools.partial(_say_waiting, title) if is_last else None
+                with locked(workdir, wait) as holder:
+                    if holder:
+                        _say(f"{title}: later, as {holder} is at it")
+                        later.append(job)
+                    elif not _is_left(job, jobs, experiment.scale, place):
+                        _say(f"{title}: done meanwhile")
+                    elif not _run(job, title, experiment.scale, place, execute, machine):
+                        failed.append(job)
     return failed
+
+
+def _run(
+    job: Job,
+    title: str,
+    scale: Scale,
+    place: Place,
+    execute: Execute,
+    machine: Mapping[str, Any],
+) -> bool:
+    """Runs a job and returns whether it succeeded."""
+    run, seed = job.run, job.seed
+    if aside := make_way(run, scale, seed, runs=place.runs, names=place.names):
+        _say(f"{title}: what was there is of another recipe or source, and was moved to {aside}")
+    _say(f"{title}: {run.verb}")
+    workdir = run.folder(place.runs, scale, seed)
+    workdir.mkdir(parents=True, exist_ok=True)
+    begin(
+        workdir,
+        machine,
+        command=nominal_command(run, scale, seed, place.names),
+        flops=run_flops(run, place.names),
+        sources=source_recipes(run, seed),
+        # A training has its own in `config.json`.
+        **({} if run.is_training else {"recipe": recipe(run, seed)}),
+    )
+    log, began = workdir / "log.txt", time.perf_counter()
+    status = execute(run.command(place.runs, scale, seed, place.names), log)
+    end(workdir, time.perf_counter() - began, status)
+    if was_stopped(status):
+        raise StoppedError(
+            f"{run.name} seed {seed} was stopped; the same command goes on from there"
+        )
+    if status:
+        _say(f"{title}: FAILED with status {status}: {_last_line(log)}")
+        return False
+    collect(run, scale, seed, runs=place.runs, results=place.results, names=place.names)
+    return True
+
+
+def _starts_from(job: Job, others: Sequence[Job]) -> bool:
+    return any(it.run.seed(job.seed) == it.seed and it.run in job.run.chain() for it in others)
+
+
+def _is_left(job: Job, jobs: Sequence[Job], scale: Scale, place: Place) -> bool:
+    """Whether a job is still to be done: another process may have done it meanwhile."""
+    if not is_done(job.run, place.results, scale, job.seed):
+        return True
+    is_needed = any(
+        job.run in it.run.sources()
+        and job.run.seed(it.seed) == job.seed
+        and not is_done(it.run, place.results, scale, it.seed)
+        for it in jobs
+    )
+    return is_needed and not _is_at_hand(job.run, scale, job.seed, place)
+
+
+def _is_at_hand(run: Run, scale: Scale, seed: int, place: Place) -> bool:
+    """Whether a run has finished in its working folder, which has its checkpoint."""
+    return is_done(run, place.runs, scale, seed, place.results)
 
 
 def in_a_process(words: list[str], log: Path) -> int:
@@ -123,8 +170,12 @@ def in_a_process(words: list[str], log: Path) -> int:
     with log.open("a") as out:
         out.write(f"$ symskip {shlex.join(words)}\n")
         out.flush()
+        # With the lock on its working folder, which is inheritable.
         process = subprocess.Popen(
-            [sys.executable, "-m", "symskip_jax.cli", *words], stdout=out, stderr=out
+            [sys.executable, "-m", "symskip_jax.cli", *words],
+            stdout=out,
+            stderr=out,
+            close_fds=False,
         )
         before = signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
         try:
@@ -147,13 +198,13 @@ def machine_of_a_process() -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def _workdir(run: Run, experiment: Experiment, seed: int, place: Place) -> Path:
-    return run.folder(place.runs, experiment.scale, seed)
-
-
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return lines[-1] if lines else "it said nothing"
+
+
+def _say_waiting(title: str, holder: str) -> None:
+    _say(f"{title}: waiting for {holder}")
 
 
 def _say(text: str) -> None:

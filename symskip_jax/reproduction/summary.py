@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from typing import Any
 from scipy import stats
 
 from symskip_jax.reproduction.grid import Cell, Experiment, Run
-from symskip_jax.reproduction.logs import figures, is_done, read_note
+from symskip_jax.reproduction.logs import figures
 from symskip_jax.reproduction.machine import machine_text
+from symskip_jax.reproduction.notes import machines_of, read_note, seconds_of
+from symskip_jax.reproduction.sameness import is_done
 from symskip_jax.training.logs import read_metrics
 
 CONFIDENCE = 0.95
@@ -24,7 +26,7 @@ class Measured:
     values: by seed; empty where it was not run.
     seconds: of each seed, with all that its run starts from.
     seconds_to_paper: the same, until a test first gave the paper's figure; of the seeds that did.
-    hardware: in words; "" where it was not run.
+    hardware: in words, all that those seconds were spent on; "" where it was not run.
     command: of the first seed.
     """
 
@@ -56,44 +58,53 @@ def _measure(cell: Cell, experiment: Experiment, results: Path) -> Measured:
         for seed, folder in folders.items()
         if cell.metric in (found := figures(folder))
     }
-    notes = [read_note(folders[seed]) for seed in values]
+    notes = {seed: _chain_notes(cell.run, experiment, results, seed) for seed in values}
+    machines = [it for chain in notes.values() for note in chain for it in machines_of(note)]
+    reached = (_seconds_to_paper(cell, folders[seed], chain) for seed, chain in notes.items())
     return Measured(
         cell,
         values,
-        tuple(_chain_seconds(cell.run, experiment, results, seed) for seed in values),
-        tuple(
-            seconds
-            for seed in values
-            if (seconds := _seconds_to_paper(cell, experiment, results, seed)) is not None
-        ),
-        ", ".join(sorted({machine_text(it["machine"]) for it in notes if it.get("machine")})),
-        notes[0].get("command", "") if notes else "",
+        tuple(sum(map(seconds_of, chain)) for chain in notes.values()),
+        tuple(it for it in reached if it is not None),
+        ", ".join(sorted({machine_text(it) for it in machines})),
+        next((chain[-1].get("command", "") for chain in notes.values()), ""),
     )
 
 
 def _seeds(run: Run, experiment: Experiment, results: Path) -> list[int]:
     folder = run.folder(results, experiment.scale, 0).parent
-    seeds = sorted(int(path.name.removeprefix("seed_")) for path in folder.glob("seed_*"))
+    names = [path.name.removeprefix("seed_") for path in folder.glob("seed_*")]
+    seeds = sorted(int(it) for it in names if it.isdecimal())
     return [seed for seed in seeds if is_done(run, results, experiment.scale, seed)]
 
 
-def _chain_seconds(run: Run, experiment: Experiment, results: Path, seed: int) -> float:
-    notes = [read_note(it.folder(results, experiment.scale, seed)) for it in run.chain()]
-    return sum(note.get("seconds", 0.0) for note in notes)
+def _chain_notes(
+    run: Run, experiment: Experiment, results: Path, seed: int
+) -> list[dict[str, Any]]:
+    """Returns the notes of what a run starts from, each once, and its own, which is the last."""
+    folders = [it.folder(results, experiment.scale, seed) for it in run.chain()]
+    return [read_note(it) for it in dict.fromkeys(folders)]
 
 
-def _seconds_to_paper(cell: Cell, experiment: Experiment, results: Path, seed: int) -> float | None:
-    """Returns the seconds of what a run starts from and of itself until it was as good; or None."""
-    folder = cell.run.folder(results, experiment.scale, seed)
+def _seconds_to_paper(cell: Cell, folder: Path, notes: Sequence[Mapping[str, Any]]) -> float | None:
+    """Returns how long it took until a test first gave the paper's figure; None where none did.
+
+    Time on the clock: of every command that the run starts from, whole, and of its own command
+    from its start to the end of that test. In it are start-up, compilation, reading, training,
+    tests and saving, and what was done twice as a command was cut off. Out of it are commands that
+    failed, the time between commands, and what the log has behind that test; the log does not time
+    saves and the end of the command, which therefore count though they come later.
+    """
     if (paper := paper_figure(cell)) is None or not (folder / "metrics.jsonl").exists():
         return None
-    seconds = 0.0
-    for record in read_metrics(folder):
-        seconds += record["seconds"]
+    records = read_metrics(folder)
+    for i, record in enumerate(records):
         if record["split"] == "test" and cell.factor * record[cell.metric] >= paper:
-            before = _chain_seconds(cell.run, experiment, results, seed)
-            own = read_note(folder).get("seconds", 0.0)
-            return before - own + seconds
+            before, after = (
+                sum(it["seconds"] for it in part) for part in (records[: i + 1], records[i + 1 :])
+            )
+            own = max(before, seconds_of(notes[-1]) - after)
+            return sum(map(seconds_of, notes[:-1])) + own
     return None
 
 

@@ -15,32 +15,51 @@ from symskip_jax.reproduction.summary import (
     interval_text,
 )
 
+TO_PAPER = "time to the paper's"
+
 
 def markdown(measured: Sequence[Measured]) -> str:
     """Returns a table with a line for each cell."""
-    baselines = {it.cell.baseline for it in measured if against(it, baseline_of(it, measured))}
-    heads = ["", "", "paper", "here", "95 % interval"]
-    if baselines:
-        than = baselines.copy().pop() if len(baselines) == 1 else "its baseline"
-        heads += [f"less {than}; 95 % interval"]
-    reached = any(it.seconds_to_paper for it in measured)
-    heads += ["seeds", "time a seed"] + (["time to the paper's"] if reached else []) + ["on"]
+    compared, reached = difference_head(measured), any(it.seconds_to_paper for it in measured)
+    heads = ["", "", "paper", "here", "95 % interval", *([compared] if compared else [])]
+    heads += ["seeds", "time a seed", *([TO_PAPER] if reached else []), "on"]
     lines = [table_row(heads), table_row(["---"] * len(heads))]
     for it in measured:
         values = list(it.values.values())
-        differences = against(it, baseline_of(it, measured))
         cells = [it.cell.row, it.cell.column, it.cell.paper or "–", it.text]
         cells += [interval_text(values)]
-        if baselines:
-            mean = f"{statistics.fmean(differences):+.2f}" if differences else ""
-            spread = interval_text(differences, sign="+")
-            named = f" to: {it.cell.baseline}" if differences and len(baselines) > 1 else ""
-            cells += [(f"{mean} ({spread})" if spread else mean) + named]
+        cells += [difference_text(it, measured)] if compared else []
         cells += [str(len(values)) if values else "", time_text(it.seconds)]
         cells += [time_text(it.seconds_to_paper)] if reached else []
         cells += [it.hardware]
         lines.append(table_row(cells))
     return "\n".join(lines)
+
+
+def difference_head(measured: Sequence[Measured]) -> str:
+    """Returns what stands over the differences to baselines; "" where there are none."""
+    rows = _baselines(measured)
+    than = next(iter(rows)) if len(rows) == 1 else "its baseline"
+    return f"less {than}; 95 % interval" if rows else ""
+
+
+def difference_text(it: Measured, others: Sequence[Measured]) -> str:
+    """Returns the difference of a cell to its baseline among the cells of a table; "" of none."""
+    differences = against(it, baseline_of(it, others))
+    if not differences:
+        return ""
+    mean, spread = f"{statistics.fmean(differences):+.2f}", interval_text(differences, sign="+")
+    named = f" to: {it.cell.baseline}" if len(_baselines(others)) > 1 else ""
+    return (f"{mean} ({spread})" if spread else mean) + named
+
+
+def _baselines(measured: Sequence[Measured]) -> set[str]:
+    return {it.cell.baseline for it in measured if against(it, baseline_of(it, measured))}
+
+
+def files(experiment: Experiment, measured: Sequence[Measured]) -> dict[str, str]:
+    """Returns the tables of an experiment by the names of their files."""
+    return {"table.md": page(experiment, measured), "table.csv": as_csv(measured)}
 
 
 def page(experiment: Experiment, measured: Sequence[Measured]) -> str:

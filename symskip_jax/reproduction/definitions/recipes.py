@@ -100,7 +100,8 @@ def recipes(scale: Scale) -> Experiment:
             table.skip_he if in_table else corrupted,
         )
         for name, (what, settings) in pretraining.items():
-            own = settings if name in ("gated", "after", "no_skip") else ()
+            # What the network is, its initialisation too, is for fine-tuning as well.
+            own = settings if name in ("gaussian", "gated", "after", "no_skip") else ()
             add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
     for name, (what, settings) in finetuning.items():
         warmup = "5.0" if scale == "paper" else "1.0"
