@@ -124,6 +124,24 @@ def test_the_command_itself(refused, arguments, parts):
         (["--config.pretrain.batch_size=49"], ["pretrain.batch_size", "49", "48"]),
         (["--config.pretrain.batch_size=12"], ["pretrain.batch_size", "12", "8 devices"]),
         (["--config.pretrain.accumulate=2"], ["accumulate=2", "pretrain.batch_size", "16"]),
+        (
+            ["--config.pretrain.batch_size=16", "--config.pretrain.per_device_batch_size=3"],
+            ["pretrain.batch_size=16", "per_device_batch_size=3", "8 devices", "multiple of 24"],
+        ),
+        (
+            [
+                "--config.pretrain.batch_size=16",
+                "--config.pretrain.per_device_batch_size=1",
+                "--config.pretrain.accumulate=4",
+            ],
+            ["pretrain.accumulate=4", "pretrain.batch_size=16", "8 devices", "accumulate=2"],
+        ),
+        (["--config.run.replicas=3"], ["run.replicas=3", "8 devices", "1, 2, 4, 8"]),
+        (["--config.run.replicas=0"], ["run.replicas=0", "at least 1"]),
+        (
+            ["--config.model.batch_norm_devices=3"],
+            ["model.batch_norm_devices=3", "8 devices", "1, 2, 4, 8", "0 for all"],
+        ),
         (["--config.data.train_split=valid"], ["valid"]),
         (["--config.pretrain.weight_decay=0.1"], ["pretrain.weight_decay=0.1", "adamw", "sgd"]),
         (["--config.finetune.warmup_epochs=8"], ["finetune.warmup_epochs=8", "finetune.epochs=8"]),

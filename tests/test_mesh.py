@@ -140,22 +140,18 @@ def assert_agree(found, expected):
     tiny.assert_close(measured, measured_expected, rtol=TWO_STEPS)
 
 
-@pytest.mark.parametrize(
-    ("kind", "groups"), [("pretrain", 1), ("pretrain", 8), ("pretrain", 4), ("finetune", 4)]
-)
+@pytest.mark.parametrize(("kind", "groups"), [("pretrain", 1), ("pretrain", 8), ("finetune", 4)])
 def test_replicas_take_the_steps_that_one_device_takes(kind, groups):
     assert_agree(under_jit(kind, groups, MESH), on_one_device(kind, groups))
 
 
-@pytest.mark.parametrize(
-    ("kind", "groups"), [("pretrain", 8), ("pretrain", 4), ("finetune", 4), ("finetune", 8)]
-)
+@pytest.mark.parametrize(("kind", "groups"), [("pretrain", 8), ("finetune", 4)])
 def test_pmap_has_the_groups_that_jit_has(kind, groups):
     assert_agree(under_pmap(kind, groups), on_one_device(kind, groups))
 
 
 def test_groups_are_not_the_whole_batch():
-    (grouped, _), _ = on_one_device("pretrain", 4)
+    (grouped, _), _ = on_one_device("pretrain", 8)
     (whole, _), _ = on_one_device("pretrain", 1)
     errors = [
         np.abs(a - b).max() / np.abs(b).max()
@@ -164,10 +160,9 @@ def test_groups_are_not_the_whole_batch():
     assert max(errors) > 100 * ONE_STEP
 
 
-@pytest.mark.parametrize("groups", [1, 4])
-def test_a_sharded_optimizer_takes_the_same_steps(groups):
-    found = under_jit("pretrain", groups, MESH, shard_optimizer=True)
-    assert_agree(found, on_one_device("pretrain", groups))
+def test_a_sharded_optimizer_takes_the_same_steps():
+    found = under_jit("pretrain", 1, MESH, shard_optimizer=True)
+    assert_agree(found, on_one_device("pretrain", 1))
 
 
 # What lies where.
@@ -391,8 +386,9 @@ def test_steps_can_be_lowered_for(platform, kind, dtype):
     state = jax.eval_shape(lambda: tiny.make_state(model, optimizer))
     shardings = state_shardings(state, MESH, shard_optimizer=True)
     step = jit_step(bind(model, optimizer, **options), MESH, shardings)
-    traced = step.trace(with_shardings(state, shardings), abstract_batch(MESH))
-    text = traced.lower(lowering_platforms=(platform,)).as_text()
-    assert f"mhlo.num_partitions = {DEVICES}" in text
+    arguments = with_shardings(state, shardings), abstract_batch(MESH)
+    exported = jax.export.export(step, platforms=(platform,))(*arguments)
+    assert (exported.platforms, exported.nr_devices) == ((platform,), DEVICES)
+    text = exported.mlir_module()
     convolutions = re.findall(r"stablehlo.convolution.*?-> tensor<[\dx]*x(\w+)>", text)
     assert set(convolutions) == {{"float32": "f32", "bfloat16": "bf16"}[dtype]}

@@ -1,5 +1,6 @@
 """A run that is killed, stopped or damaged, and started again, ends as if nothing had happened."""
 
+import json
 import os
 import random
 import shutil
@@ -176,6 +177,30 @@ def test_a_stopped_run_saves_says_so_and_goes_on(tmp_path, data, pretrained):
         )
     assert command.succeed(*arguments).stderr.startswith(f"resumed after step {step} of 36\n")
     assert_same_run(tmp_path, pretrained)
+
+
+YOUNGER = (
+    "config.run.replicas",
+    "config.run.shard_optimizer",
+    "config.model.batch_norm_devices",
+    "config.pretrain.per_device_batch_size",
+    "config.finetune.per_device_batch_size",
+    "batch_norm_groups",
+)
+
+
+def test_a_run_from_before_some_fields_goes_on_with_what_they_are_unset(
+    tmp_path, data, pretrained, capfd
+):
+    shutil.copytree(pretrained, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    said = json.loads(path.read_text())
+    path.write_text(json.dumps({key: said[key] for key in said.keys() - set(YOUNGER)}))
+    arguments = command.pretrain(tmp_path / "run", data)
+    assert cli.main([*map(str, arguments), "--config.model.batch_norm_devices=1"]) == 2
+    assert "batch_norm_groups (1 there, 8 here)" in capfd.readouterr().err
+    assert cli.main([*map(str, arguments), "--config.run.replicas=2"]) == 0
+    assert "finished already: 36 steps" in capfd.readouterr().err
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path):

@@ -100,8 +100,8 @@ class Checkpoints:
 
     def settle(self) -> None:
         """Waits for the save under way, and reports it if it failed."""
-        save, self._saving = self._saving, None
         problem = _attempt(self._manager.wait_until_finished)
+        save, self._saving = self._saving, None  # the seal needs it until then
         # A process that failed may be the only one that knows.
         problem = next(filter(None, told_by_each(problem)), "")
         if problem and save is not None:
