@@ -106,7 +106,7 @@ def test_a_finetuning_prints_its_accuracy(finetuned):
 def test_a_pretraining_leaves_what_the_readme_says(pretrained):
     workdir = pretrained[0]
     there = {path.name for path in workdir.iterdir()}
-    assert there == {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "images"}
+    assert there == {"config.json", "metrics.jsonl", "checkpoints", "tensorboard", "images", "lock"}
     config = json.loads((workdir / "config.json").read_text())
     assert config["verb"] == "pretrain" and config["config.model.n"] == 4
     assert config["config.data.crop"] == [7, 7] and config["config.pretrain.epochs"] == 2
