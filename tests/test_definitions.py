@@ -14,7 +14,7 @@ from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.definitions.cifar import rates_at
 from symskip_jax.reproduction.grid import SCALES, Cell, Run
 from symskip_jax.reproduction.summary import Measured, correlation_text, measure
-from symskip_jax.training.logs import read_metrics
+from symskip_jax.training.records import read_metrics
 
 FIGURE = "{:.1f} +- {:.1f} %"
 ROOT = Path(__file__).resolve().parent.parent
