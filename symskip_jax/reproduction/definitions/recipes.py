@@ -46,6 +46,13 @@ FINETUNING = {
     "strong": ("stronger augmentation", ("finetune.augmentation=strong",)),
 }
 
+# Rates: of the start that a run is most like. Others were pre-trained from He's initialisation.
+_TUNED_LIKE = {
+    "gaussian": "skip_clean",
+    "gaussian_he_head": "skip_clean",
+    "corrupted": "skip_he",
+}
+
 
 def recipes(scale: Scale) -> Experiment:
     """Every option by itself, from He's initialisation: by fine-tuning, and by a probe."""
@@ -69,7 +76,7 @@ def recipes(scale: Scale) -> Experiment:
         cells.append(Cell(row, column, run, "accuracy", 100.0, baseline=baseline))
 
     def tuned(name: str, labels: int, source: Run | None, *settings: str) -> Run:
-        like = {"gaussian": "skip_clean", "corrupted": "skip_he"}.get(name, "skip_he_clean")
+        like = _TUNED_LIKE.get(name, "skip_he_clean")
         start = "random_he" if source is None else like
         rate = (f"finetune.learning_rate={rates[start]}",) if start in rates else ()
         own = (*_lasting(scale, labels), *rate, NOT_CORRUPTED, *settings)
@@ -105,6 +112,9 @@ def recipes(scale: Scale) -> Experiment:
             # What the network is, its initialisation too, is for fine-tuning as well.
             own = settings if name in ("gaussian", "gated", "after", "no_skip") else ()
             add(labels, f"pre-trained: {what}", tuned(name, labels, sources[name], *own))
+        if scale != "smoke":  # Whether the old layers' start or the new ones' decides.
+            run = tuned("gaussian_he_head", labels, sources["gaussian"])
+            add(labels, "pre-trained: the paper's, from Gaussian(0, 0.01); new layers He", run)
     for name, (what, settings) in finetuning.items():
         warmup = "5.0" if scale == "paper" else "1.0"
         own = tuple(it.replace("{warmup}", warmup) for it in settings)
