@@ -160,7 +160,7 @@ def test_processes_that_do_not_fit_are_refused_by_all(tmp_path, data):
     for status, said in several.finish(here):
         assert status == cli.EXIT_WRONG_INPUT, said
         assert said.splitlines()[-1].endswith(
-            "config.seed differ from those of process 0: start all alike"
+            "config.seed of process 1 differ from those of process 0: start all alike"
         )
 
 

@@ -104,7 +104,7 @@ def _plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
 def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The PSNR of a pre-training against the accuracy after it, and their correlation."""
     x_of, y_of = pairs(measured)
-    figure = Figure(figsize=(7, 5), layout="constrained")
+    figure = Figure(figsize=(7, 5.8), layout="constrained")
     ax = figure.subplots()
     styles = line_styles(x_of)
     for (row, style), marker in zip(styles.items(), "os^Dv<>P*X" * 5, strict=False):
@@ -113,7 +113,7 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
     ax.set_ylabel("test accuracy after fine-tuning (%)")
     ax.grid(color="#d5dade", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside right upper", frameon=False)
+    figure.legend(loc="outside lower center", frameon=False, ncols=2)
     figure.suptitle(experiment.title, fontsize="large", color=_INK)
     return figure
 

@@ -44,10 +44,15 @@ def check_same(identity: dict[str, Any]) -> None:
     Raises:
         UserError: one was started with another configuration, or sees other data.
     """
-    first = json.loads(told_by_first(json.dumps({k: _digest(v) for k, v in identity.items()})))
-    differing = sorted(key for key, value in identity.items() if first.get(key) != _digest(value))
-    if differing:
-        raise UserError(f"{', '.join(differing)} differ from those of process 0: start all alike")
+    facts = json.dumps({key: _digest(value) for key, value in identity.items()})
+    first, *others = map(json.loads, told_by_each(facts))
+    for number, other in enumerate(others, start=1):
+        differing = sorted(key for key in {*first, *other} if first.get(key) != other.get(key))
+        if differing:
+            raise UserError(
+                f"{', '.join(differing)} of process {number} differ from those of process 0: "
+                "start all alike"
+            )
 
 
 def check_shared(workdir: Path) -> None:

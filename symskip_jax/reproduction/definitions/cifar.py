@@ -244,7 +244,8 @@ def supplement_d(scale: Scale) -> Experiment:
     for epochs in (1,) if scale == "smoke" else (1, 2):
         lasting = (f"pretrain.epochs={epochs}", "pretrain.milestones=()")
         source = starts.pretrain(f"pretrain_epochs_{epochs}", *lasting)
-        add(f"with skips, {epochs} constant epochs", starts.finetune(f"epochs_{epochs}", source))
+        how_long = f"pre-trained for {epochs} epoch{'s' * (epochs > 1)}"
+        add(f"with skips, {how_long}", starts.finetune(f"epochs_{epochs}", source))
     for rate in () if scale == "smoke" else ("5e-4", "5e-3"):
         source = starts.pretrain(f"pretrain_rate_{rate}", f"pretrain.learning_rate={rate}")
         add(f"with skips, pre-trained at {rate}", starts.finetune(f"rate_{rate}", source))
