@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 from symskip_jax import __version__
@@ -42,6 +43,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises it as a UserError."""
         raise UserError(f"{message}; `{self.prog} --help` shows how")
+
+
+def folder(text: str) -> Path:
+    """Returns the path of a folder of this machine's file system.
+
+    Raises:
+        argparse.ArgumentTypeError: it is an address of something else.
+    """
+    if "://" in text:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no folder: runs live in one, so mount the bucket and give its path"
+        )
+    return Path(text)
 
 
 def make_parser(examples: str) -> Parser:
