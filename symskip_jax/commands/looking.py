@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from symskip_jax.commands.libraries import prepare_libraries
-from symskip_jax.commands.parser import STEP_HELP, AddVerb
+from symskip_jax.commands.parser import STEP_HELP, AddVerb, folder_here
 from symskip_jax.errors import UserError
 
 EXAMPLES = {
@@ -30,7 +30,7 @@ _CONFIG = "take the data from this one instead of the run's own"
 def describe(add: AddVerb) -> None:
     """Says what the verbs take."""
     probe = add("probe", "how well each layer classifies and rebuilds images, frozen", True)
-    probe.add_argument("--workdir", required=True, type=Path, help="folder of the run")
+    probe.add_argument("--workdir", required=True, type=folder_here, help="folder of the run")
     probe.add_argument("--step", default="latest", help=STEP_HELP)
     probe.add_argument(
         "--kind", choices=("classification", "reconstruction", "both"), default="both"
@@ -59,7 +59,11 @@ def describe(add: AddVerb) -> None:
         "visualize", "what a layer shows, clean and corrupted; or what is rebuilt", True
     )
     visualize.add_argument(
-        "--workdir", required=True, type=Path, nargs="+", help="folder of the run, or of several"
+        "--workdir",
+        required=True,
+        type=folder_here,
+        nargs="+",
+        help="folder of the run, or of several",
     )
     visualize.add_argument("--step", default="latest", help=STEP_HELP)
     visualize.add_argument(

@@ -46,15 +46,27 @@ class Parser(argparse.ArgumentParser):
 
 
 def folder(text: str) -> Path:
-    """Returns the path of a folder of this machine's file system.
+    """Returns the path of a folder, which may be gs://BUCKET/PATH.
+
+    Raises:
+        UserError: gcsfs is not installed, or there is no way to get in.
+        argparse.ArgumentTypeError: it is an address of something else.
+    """
+    if text.startswith("gs://"):
+        from symskip_jax.data.gcs import bucket_folder
+
+        return bucket_folder(text)
+    return folder_here(text)
+
+
+def folder_here(text: str) -> Path:
+    """Returns the path of a folder on this machine.
 
     Raises:
         argparse.ArgumentTypeError: it is an address of something else.
     """
     if "://" in text:
-        raise argparse.ArgumentTypeError(
-            f"{text} is no folder: runs live in one, so mount the bucket and give its path"
-        )
+        raise argparse.ArgumentTypeError(f"{text} is not a folder on this machine: copy it here")
     return Path(text)
 
 

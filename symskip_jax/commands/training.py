@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from symskip_jax.commands.libraries import prepare_libraries
-from symskip_jax.commands.parser import CONFIG_HELP, STEP_HELP, AddVerb, folder
+from symskip_jax.commands.parser import CONFIG_HELP, STEP_HELP, AddVerb, folder, folder_here
 
 EXAMPLES = {
     "quickstart": """\
@@ -38,7 +38,7 @@ def describe(add: AddVerb) -> None:
 
     quickstart = add("quickstart", "the main job on handwritten digits, in minutes", False)
     quickstart.add_argument(
-        "--workdir", type=folder, default=Path("runs/quickstart"), help=workdir_help
+        "--workdir", type=folder_here, default=Path("runs/quickstart"), help=workdir_help
     )
     pretrain = add("pretrain", "learn to reconstruct images, without labels", True)
     finetune = add("finetune", "learn to classify or segment, from --init or from scratch", True)
@@ -54,7 +54,7 @@ def describe(add: AddVerb) -> None:
         "--init", type=folder, metavar="WORKDIR", help="of the pre-training to start from"
     )
     evaluate = add("evaluate", "measure a trained network on a test split", True)
-    evaluate.add_argument("--workdir", required=True, type=folder, help="folder of the run")
+    evaluate.add_argument("--workdir", required=True, type=folder_here, help="folder of the run")
     evaluate.add_argument("--step", default="latest", help=STEP_HELP)
     evaluate.add_argument(
         "--config", metavar="FILE", help="take the data from this one instead of the run's own"

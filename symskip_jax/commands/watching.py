@@ -1,9 +1,8 @@
 """`symskip status`."""
 
 import argparse
-from pathlib import Path
 
-from symskip_jax.commands.parser import AddVerb
+from symskip_jax.commands.parser import AddVerb, folder
 
 EXAMPLES = {
     "status": """\
@@ -20,7 +19,7 @@ exit status 1 where the run is neither going on nor finished
 def describe(add: AddVerb) -> None:
     """Says what the verb takes."""
     status = add("status", "how a run is doing, or what became of it", False)
-    status.add_argument("workdir", type=Path, metavar="WORKDIR", help="folder of the run")
+    status.add_argument("workdir", type=folder, metavar="WORKDIR", help="folder of the run")
     status.add_argument("--json", action="store_true", help="all that is known, for programs")
 
 

@@ -28,6 +28,7 @@ from symskip_jax.training.averaging import (
 )
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.dispatch import Advance
+from symskip_jax.training.homes import home_of
 from symskip_jax.training.mesh import make_sharded, put_like, state_shardings
 from symskip_jax.training.processes import together
 from symskip_jax.training.state import TrainState, init_state
@@ -45,7 +46,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
 
     Args:
         config: all of it; `config.finetune` is the recipe.
-        workdir: where everything is written; a run already there is resumed.
+        workdir: where everything is written, a folder or on Cloud Storage; a run already there is
+            resumed.
         init: workdir of the pre-training to start from; None to start from scratch.
 
     Raises:
@@ -127,7 +129,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         return start_average(state, decay)
 
     return run_training(
-        workdir=workdir,
+        home=home_of(workdir),
         config=setup.with_accumulate(config, "finetune", accumulate),
         identity={
             "verb": "finetune",

@@ -28,6 +28,7 @@ from symskip_jax.training.averaging import (
     averaging,
     start_average,
 )
+from symskip_jax.training.homes import home_of
 from symskip_jax.training.mesh import local_copy, make_sharded, state_shardings
 from symskip_jax.training.processes import is_first, together
 from symskip_jax.training.skips import SkipSchedule
@@ -51,7 +52,8 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
 
     Args:
         config: all of it; `config.pretrain` is the recipe.
-        workdir: where everything is written; a run already there is resumed.
+        workdir: where everything is written, a folder or on Cloud Storage; a run already there is
+            resumed.
 
     Raises:
         UserError: something in the configuration, the data or the folder is wrong.
@@ -59,6 +61,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     """
     check_config(config)
     check_objective(config)
+    home = home_of(workdir)
     with together():
         mesh = setup.make_mesh(config)
         groups = setup.batch_norm_groups(config, mesh.size)
@@ -111,7 +114,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
     shown = test.first(SHEET_IMAGES)
 
     def evaluate(state: TrainState) -> dict[str, float]:
-        path = workdir / "images" / f"step_{int(state.step):08d}.png"
+        path = home.folder / "images" / f"step_{int(state.step):08d}.png"
         strength = objective.skips.strength(state.step)
         variables = averaged_variables(state)
         if is_first():
@@ -127,7 +130,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         return start_average(state, decay)
 
     return run_training(
-        workdir=workdir,
+        home=home,
         config=setup.with_accumulate(config, "pretrain", accumulate),
         identity={
             "verb": "pretrain",

@@ -4,7 +4,6 @@ import contextlib
 import platform
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import optax
@@ -15,6 +14,7 @@ from symskip_jax.errors import NonFiniteLossError, StoppedError, UnsavedError
 from symskip_jax.training import schedules
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
+from symskip_jax.training.homes import Home
 from symskip_jax.training.logs import make_log
 from symskip_jax.training.loop import PENDING, Plan, fit
 from symskip_jax.training.processes import is_first, say, several, together
@@ -92,7 +92,7 @@ def versions() -> dict[str, str]:
 
 def run_training(
     *,
-    workdir: Path,
+    home: Home,
     config: ConfigDict,
     identity: dict[str, Any],
     meta: dict[str, Any],
@@ -109,7 +109,7 @@ def run_training(
     """Starts or resumes a run in its folder and brings it to its end.
 
     Args:
-        workdir: of the run.
+        home: of the run.
         config: the whole configuration.
         identity: what else decides what the run computes: the verb, the initialisation, the data,
             how BatchNorm cuts batches.
@@ -133,15 +133,15 @@ def run_training(
     unsaid = {**_described(base_config()), "batch_norm_groups": 1}
     with together():
         check_same(identity_here)
-        check_shared(workdir)
+        check_shared(home.address)
         lock = (
-            claim_workdir(workdir, identity_here, unsaid)
+            claim_workdir(home.folder, identity_here, unsaid, home.fetch)
             if is_first()
             else contextlib.nullcontext()
         )
     with lock:
         return _train(
-            workdir=workdir,
+            home=home,
             config=config,
             meta={**meta, "config": flat(config), "versions": versions(), **identity},
             plan=plan,
@@ -167,7 +167,7 @@ def _described(config: ConfigDict) -> dict[str, Any]:
 
 def _train(
     *,
-    workdir: Path,
+    home: Home,
     config: ConfigDict,
     meta: dict[str, Any],
     plan: Plan,
@@ -180,7 +180,7 @@ def _train(
     timing: Timing,
     notes: Sequence[str],
 ) -> TrainState:
-    checkpoints = Checkpoints(workdir / "checkpoints", best)
+    workdir, checkpoints = home.folder, Checkpoints(home.checkpoints, best, home.publish)
     state = fresh_state()
     restored = checkpoints.restore_latest(state)
     if restored is not None:
@@ -202,7 +202,7 @@ def _train(
         log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
         stack.callback(profile.close)
         stack.enter_context(
-            Watch(workdir, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
+            Watch(home, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
         )
         stack.enter_context(stops)
         for note in notes:

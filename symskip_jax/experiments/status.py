@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UserError
 from symskip_jax.training.watching import PERIOD, STACKS, read_status
 
@@ -105,6 +106,10 @@ def _memory(found: Mapping[str, int]) -> str:
 
 def _is_alive(workdir: Path, found: Mapping[str, Any]) -> bool:
     """Whether someone holds the run's lock; from another host, whether it was heard of lately."""
+    silent = datetime.now(UTC) - datetime.fromisoformat(found["updated"])
+    was_heard = silent < timedelta(seconds=_SILENT * PERIOD)
+    if is_bucket(workdir):
+        return was_heard
     try:
         with (workdir / "lock").open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -114,8 +119,7 @@ def _is_alive(workdir: Path, found: Mapping[str, Any]) -> bool:
         return True
     except OSError:  # a file system without locks
         pass
-    silent = datetime.now(UTC) - datetime.fromisoformat(found["updated"])
-    return silent < timedelta(seconds=_SILENT * PERIOD)
+    return was_heard
 
 
 def _time(seconds: float) -> str:

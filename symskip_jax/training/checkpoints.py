@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UnsavedError, UserError
 from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
 from symskip_jax.training.seals import check_seal, seal
@@ -59,14 +61,18 @@ class Checkpoints:
     A save that fails is reported and owed: the run goes on, and the next one makes up for it.
     """
 
-    def __init__(self, folder: Path, best: str) -> None:
+    def __init__(
+        self, folder: Path, best: str, before_save: Callable[[], None] = lambda: None
+    ) -> None:
         """Opens a folder of checkpoints, making it if missing.
 
         Args:
             folder: of this run alone; what a killed save left half done is cleaned up.
             best: the evaluation metric (higher is better) whose best checkpoint is kept.
+            before_save: called first of all, so that what a checkpoint goes with is there too.
         """
-        self.folder = folder.resolve()
+        self.folder = _absolute(folder)
+        self._before_save = before_save
         self._best = best
         self._saving: _Save | None = None
         self._problem = ""
@@ -91,6 +97,7 @@ class Checkpoints:
             metrics: of the evaluation after its step.
             replace: save it anew where its step is saved already, which is left alone otherwise.
         """
+        self._before_save()
         self.settle()
         save = _Save(int(state.step), meta, metrics)
         if save.step in self._manager.all_steps():
@@ -253,12 +260,13 @@ class Checkpoints:
         problem = next(filter(None, told_by_each(_attempt(read))), "")
         return problem or found[0]
 
-    def _put_aside(self, step: int) -> Path:
+    def _put_aside(self, step: int) -> epath.Path:
         aside = self.folder.parent / "broken_checkpoints"
         if is_first():
-            aside.mkdir(exist_ok=True)
-            shutil.rmtree(aside / str(step), ignore_errors=True)
-            shutil.move(self.folder / str(step), aside / str(step))
+            aside.mkdir(parents=True, exist_ok=True)
+            if (aside / str(step)).exists():
+                (aside / str(step)).rmtree()
+            (self.folder / str(step)).rename(aside / str(step))
         told_by_first("")  # the others look when it is gone
         self._manager.reload()
         return aside
@@ -285,7 +293,7 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
     broken: list[str] = []
     for candidate in reversed(steps) if step is None else [step]:
-        path = folder.resolve() / str(candidate)
+        path = _absolute(folder) / str(candidate)
         try:
             check_seal(path)
             state = _read_arrays(path / "state")
@@ -309,8 +317,10 @@ def _read_arrays(path: Path) -> Any:
     return checkpointer.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
 
-def why_unwritable(folder: Path, num_bytes: int) -> str:
+def why_unwritable(folder: epath.Path, num_bytes: int) -> str:
     """Returns why so many bytes cannot be written to a folder, if that can be seen; else ""."""
+    if is_bucket(folder):
+        return ""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -327,6 +337,10 @@ def why_unwritable(folder: Path, num_bytes: int) -> str:
 
 def _num_bytes(state: TrainState) -> int:
     return sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+
+
+def _absolute(folder: Path) -> epath.Path:
+    return epath.Path(folder if is_bucket(folder) else folder.resolve())
 
 
 def _attempt(do: Callable[[], Any]) -> str:
@@ -353,11 +367,11 @@ def _reason(error: Exception) -> str:
     return lines[0][:200]
 
 
-def _drop_unreadable_metrics(folder: Path, best: str) -> None:
+def _drop_unreadable_metrics(folder: epath.Path, best: str) -> None:
     """Orbax opens no folder with one such file in it; the state beside it may well be whole."""
     for path in folder.glob("*/metrics/metrics"):
         try:
             float(json.loads(path.read_text())[best])
         except (OSError, ValueError, KeyError, TypeError):
             log.warning("%s cannot be read; its checkpoint no longer counts as the best", path)
-            shutil.rmtree(path.parent)
+            path.parent.rmtree()

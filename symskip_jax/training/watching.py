@@ -18,6 +18,7 @@ from typing import Any, Self
 import jax
 
 from symskip_jax.errors import StoppedError
+from symskip_jax.training.homes import Home
 from symskip_jax.training.logs import RunLog, Silent
 from symskip_jax.training.processes import is_first
 from symskip_jax.training.timing import Timing
@@ -42,7 +43,7 @@ class Watch:
 
     def __init__(
         self,
-        workdir: Path,
+        home: Home,
         log: RunLog | Silent,
         timing: Timing,
         *,
@@ -52,14 +53,14 @@ class Watch:
         """Describes the watch; it begins when entered.
 
         Args:
-            workdir: of the run.
+            home: of the run, which is told too.
             log: of this process, whose latest records are told.
             timing: of the run.
             facts: that do not change, for the status.
             stall_seconds: that an activity must last at the least to count as hanging; the first
                 of its kind, which compiles, ten times as long.
         """
-        self._workdir, self._log, self._timing = workdir, log, timing
+        self._home, self._workdir, self._log, self._timing = home, home.folder, log, timing
         self._stall_seconds = stall_seconds
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -90,6 +91,7 @@ class Watch:
         self._thread.join()
         state = "finished" if error is None else "failed"
         self._write("stopped" if isinstance(error, StoppedError) else state, str(error or ""))
+        self._home.publish()
 
     def _run(self) -> None:
         tick, written = min(PERIOD, self._stall_seconds / 4), time.monotonic()
@@ -97,6 +99,7 @@ class Watch:
             self._look()
             if time.monotonic() - written >= PERIOD:
                 self._write("running", "")
+                self._home.publish()
                 written = time.monotonic()
 
     def _look(self) -> None:

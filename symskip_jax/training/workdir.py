@@ -9,10 +9,11 @@ import secrets
 import socket
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UserError
 from symskip_jax.training.processes import is_first, several, told_by_each, told_by_first
 
@@ -58,10 +59,18 @@ def check_same(identity: dict[str, Any]) -> None:
 def check_shared(workdir: Path) -> None:
     """Checks that all processes see the same folder; for all. It is made if missing.
 
+    Args:
+        workdir: a folder, or an address on Cloud Storage, which needs no more than to be one.
+
     Raises:
         UserError: it cannot be written, or is another one on another host.
     """
     if not several():
+        return
+    if is_bucket(workdir):
+        told = told_by_each(str(workdir))
+        if len({*told}) > 1:
+            raise UserError(f"--workdir is not the same for all processes: {', '.join(told)}")
         return
     mark = workdir / f".seen-by-all-{secrets.token_hex(8)}"
     problem = ""
@@ -90,7 +99,10 @@ def check_shared(workdir: Path) -> None:
 
 
 def claim_workdir(
-    workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]
+    workdir: Path,
+    identity: dict[str, Any],
+    unsaid: Mapping[str, Any],
+    prepare: Callable[[], None] = lambda: None,
 ) -> contextlib.ExitStack:
     """Makes a folder the run's own, or finds that it is already; for one process of the run.
 
@@ -98,6 +110,7 @@ def claim_workdir(
         workdir: made if missing.
         identity: flat, as JSON gives it back: everything that decides what the run computes.
         unsaid: what holds for a run in the folder that does not say.
+        prepare: called when the folder is this run's alone, before it is looked at.
 
     Returns:
         What keeps others out until it is closed, or the process ends in whatever way.
@@ -109,6 +122,7 @@ def claim_workdir(
     make_workdir(workdir)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_locked(workdir))
+        prepare()
         _check_identity(workdir, identity, unsaid)
         return stack.pop_all()
 
