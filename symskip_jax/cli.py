@@ -43,6 +43,9 @@ _STATUSES: dict[type[Exception], int] = {
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
 _GROUPS = (training, watching, restoring, looking, reproducing, data, benchmarking)
 
+# Those that ask for devices and know of no other process.
+_IN_ONE_PROCESS = ("quickstart", "evaluate", "restore", "probe", "visualize", "reproduce", "bench")
+
 _EXAMPLES = """\
 examples:
   symskip quickstart
@@ -98,6 +101,10 @@ def _run(words: Sequence[str]) -> int:
     others = [word for word in words if not word.startswith("--config.")]
     arguments, rest = parser().parse_known_args(others)
     group = next(group for group in _GROUPS if arguments.verb in group.EXAMPLES)
+    if arguments.verb in _IN_ONE_PROCESS:
+        from symskip_jax.training.processes import refuse_part_of_slice
+
+        refuse_part_of_slice(arguments.verb)
     return group.run(arguments, _overrides(arguments, [*fields, *rest]))
 
 

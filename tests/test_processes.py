@@ -273,3 +273,34 @@ def test_slurm_is_found(monkeypatch):
     assert found is not None
     assert found.coordinator.startswith("node07:")
     assert (found.num_processes, found.process_id, found.local_device_ids) == (6, 4, (1,))
+
+
+@pytest.fixture
+def on_a_slice(monkeypatch):
+    """The second of four machines of a slice, as Kubernetes says."""
+    from jax._src.clusters import cloud_tpu_cluster
+
+    monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
+    monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost,host-1,host-2,host-3")
+    monkeypatch.setenv("TPU_WORKER_ID", "1")
+    monkeypatch.setenv("MEGASCALE_COORDINATOR_ADDRESS", "")
+    monkeypatch.setenv("MEGASCALE_NUM_SLICES", "1")
+    monkeypatch.setenv("MEGASCALE_SLICE_ID", "0")
+
+
+def test_a_slice_is_found(on_a_slice):
+    found = find_cluster(None, None, None, "auto", {})
+    assert found is not None
+    assert found.coordinator.startswith("localhost:")
+    assert (found.num_processes, found.process_id, found.found) == (4, 1, "a TPU slice")
+
+
+def test_one_host_of_a_slice_says_so_instead_of_waiting(on_a_slice, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    assert cli.main(["evaluate", "--workdir", str(tmp_path)]) == cli.EXIT_WRONG_INPUT
+    said = capsys.readouterr().err
+    assert "this is host 1 of the 4 of a TPU slice" in said and said.count("\n") == 1
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert cli.main(["evaluate", "--workdir", str(tmp_path)]) == cli.EXIT_WRONG_INPUT
+    assert "no checkpoint in" in capsys.readouterr().err

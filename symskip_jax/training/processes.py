@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 ClusterKind = Literal["auto", "tpu", "slurm", "none"]
 CLUSTERS: tuple[ClusterKind, ...] = ("auto", "tpu", "slurm", "none")
 
+# What JAX calls the hosts of TPUs.
+_TPUS = ("gcetpu", "gketpu")
+
 # Seconds without a sign of life after which a process counts as lost.
 HEARTBEAT = 60
 # Seconds that a process waits at its end for the others, which are at theirs.
@@ -114,8 +117,7 @@ def _detected(kind: ClusterKind) -> Cluster | None:
     # Its only way in that does not start the runtime at once.
     from jax._src.clusters import ClusterEnv
 
-    environments = {"slurm": ("slurm",), "tpu": ("gcetpu", "gketpu")}
-    names = environments.get(kind, ("slurm", "gcetpu", "gketpu"))
+    names = {"slurm": ("slurm",), "tpu": _TPUS}.get(kind, ("slurm", *_TPUS))
     for cluster in ClusterEnv._cluster_types:
         if cluster.name in names and cluster.is_env_present():
             count = cluster.get_process_count()
@@ -132,6 +134,33 @@ def _detected(kind: ClusterKind) -> Cluster | None:
     if kind != "auto":
         raise UserError(f"--cluster {kind}: this process was not started by one")
     return None
+
+
+def refuse_part_of_slice(verb: str, environment: Mapping[str, str] = os.environ) -> None:
+    """Refuses what runs in one process where the devices need the processes of other hosts too.
+
+    Else it would wait for them for ever.
+
+    Args:
+        verb: of the command.
+        environment: variables of this process.
+
+    Raises:
+        UserError: this is a host of a TPU slice that has several.
+    """
+    from jax._src.clusters import ClusterEnv
+
+    if environment.get("JAX_PLATFORMS") == "cpu":
+        return
+    for cluster in ClusterEnv._cluster_types:
+        if cluster.name in _TPUS and cluster.is_env_present():
+            count = cluster.get_process_count()
+            if count > 1:
+                raise UserError(
+                    f"this is host {cluster.get_process_id()} of the {count} of a TPU slice, and "
+                    f"`symskip {verb}` runs in one process: run it on another machine, or on this "
+                    "one's CPU with JAX_PLATFORMS=cpu"
+                )
 
 
 def join(cluster: Cluster, timeout: float) -> None:
