@@ -12,6 +12,7 @@ from symskip_jax.reproduction.grid import Run, Scale
 from symskip_jax.reproduction.notes import NOTE
 from symskip_jax.reproduction.sameness import NOMINAL_RUNS
 from symskip_jax.training.records import read_metrics
+from symskip_jax.training.watching import STATUS
 
 _KINDS = ("*.json", "*.jsonl", "*.png", "*.svg")
 
@@ -22,7 +23,7 @@ def figures(folder: Path) -> dict[str, float]:
     if (folder / "metrics.jsonl").exists():
         found |= [it for it in read_metrics(folder) if it["split"] == "test"][-1]
     for path in sorted(folder.glob("*.json")):
-        if path.name not in (NOTE, "config.json"):
+        if path.name not in (NOTE, STATUS, "config.json"):
             found |= _numbers(json.loads(path.read_text()))
     return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
@@ -82,7 +83,7 @@ def collect(
     }
     said |= {names[it.role]: nominal_names(names)[it.role] for it in run.chain()}
     kinds = _KINDS if run.verb in ("probe", "visualize") else _KINDS[:2]
-    paths = [path for kind in kinds for path in workdir.glob(kind)]
+    paths = [path for kind in kinds for path in workdir.glob(kind) if path.name != STATUS]
     # What another recipe left is no part of these logs; its note goes before they are mixed.
     left = {path for kind in _KINDS for path in folder.glob(kind)}
     stale = left - {folder / path.name for path in paths if path.name != NOTE}
