@@ -20,6 +20,7 @@ from symskip_jax.training.checkpoints import Checkpoints, load_variables
 from symskip_jax.training.logs import RunLog
 from symskip_jax.training.loop import Plan, fit
 from symskip_jax.training.mesh import data_mesh, replicated
+from symskip_jax.training.profiling import Profile
 from symskip_jax.training.schedules import make_optimizer
 from symskip_jax.training.state import TrainState, init_state
 from symskip_jax.training.stops import StopRequests
@@ -251,6 +252,7 @@ def test_a_state_that_is_not_finite_is_never_saved(tmp_path, fresh):
             log=log,
             stops=stops,
             timing=Timing(),
+            profile=Profile(tmp_path, ()),
         )
     log.close()
     checkpoints.close()

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from symskip_jax.cli import main
+from symskip_jax.training.homes import Home
 from symskip_jax.training.logs import Silent
 from symskip_jax.training.records import read_metrics
 from symskip_jax.training.timing import Timing
@@ -86,7 +87,7 @@ def test_what_hangs_is_found_out(tmp_path, caplog):
                 return
             time.sleep(0.05)
 
-    with Watch(tmp_path, Silent(), timing, facts={}, stall_seconds=0.2):
+    with Watch(Home(tmp_path, tmp_path), Silent(), timing, facts={}, stall_seconds=0.2):
         assert read_status(tmp_path)["state"] == "running"
         for _ in range(3):
             with timing.of("training"):
@@ -103,7 +104,7 @@ def test_what_hangs_is_found_out(tmp_path, caplog):
 
 def test_the_first_of_its_kind_has_more_patience(tmp_path):
     timing = Timing()
-    with Watch(tmp_path, Silent(), timing, facts={}, stall_seconds=0.1):
+    with Watch(Home(tmp_path, tmp_path), Silent(), timing, facts={}, stall_seconds=0.1):
         with timing.of("evaluation"):
             time.sleep(0.4)
         assert not list(tmp_path.glob("stacks/*"))
