@@ -235,7 +235,8 @@ def test_a_finished_run_started_again_changes_nothing(tmp_path, data, finetuned,
 
 
 def contents(workdir: Path) -> dict[Path, bytes]:
-    return {p.relative_to(workdir): p.read_bytes() for p in workdir.rglob("*") if p.is_file()}
+    files = [p for p in workdir.rglob("*") if p.is_file() and p.name != "lock"]
+    return {p.relative_to(workdir): p.read_bytes() for p in files}
 
 
 def largest_file(folder: Path) -> Path:
