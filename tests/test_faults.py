@@ -46,10 +46,13 @@ def small_disk(tmp_path) -> Iterator[Path]:
 
 
 def assert_same_end(workdir: Path, expected: Path) -> None:
-    """All that was learnt, measured and drawn is the same; a save that was owed came later."""
+    """All that was learnt and measured is the same; a save that was owed came later.
+
+    Pictures may be missing, and those that are there are the same.
+    """
     assert_same_arrays(workdir, expected)
     assert timeless_metrics(workdir) == timeless_metrics(expected)
-    assert pictures(workdir) == pictures(expected)
+    assert pictures(workdir).items() <= pictures(expected).items()
 
 
 def fill(disk: Path) -> Path:
@@ -134,7 +137,6 @@ def test_two_runs_in_one_folder(tmp_path, data, undisturbed):
 # Runs the command while the clock on the wall goes back and forth by hours and days.
 JUMPING_CLOCK = """
 import sys, threading, time
-from soak import soak
 from symskip_jax import cli
 real, real_ns, offsets = time.time, time.time_ns, [0]
 def jump():
