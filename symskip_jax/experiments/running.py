@@ -128,32 +128,79 @@ def run_training(
         UserError: the folder cannot be written, holds another run, or one that is going on.
         NonFiniteLossError, StoppedError, UnsavedError: see `fit`.
     """
-    identity_here = {**identity, **_described(config)}
+    meta = {**meta, "config": flat(config), "versions": versions(), **identity}
+    with _claimed(home, config, identity):
+        workdir, checkpoints = home.folder, Checkpoints(home.checkpoints, best, home.publish)
+        state = fresh_state()
+        restored = checkpoints.restore_latest(state)
+        if restored is not None:
+            state = restored.state
+        pending = restored is not None and restored.meta.get(PENDING, False)
+        if int(state.step) == plan.total_steps and not pending:
+            checkpoints.close()
+            say(f"finished already: {plan.total_steps} steps")
+            return state
+        if restored is not None:
+            notes = [f"resumed after step {int(state.step)} of {plan.total_steps}", *notes]
+
+        def learning_rate(state: TrainState) -> float:
+            return float(schedule(state.step)) * plateau_scale(state.opt_state)
+
+        facts = {
+            "total_steps": plan.total_steps,
+            "epochs": plan.epochs,
+            "resumed_at": int(state.step),
+        }
+        profile = Profile(workdir, config.run.profile_steps)
+        with contextlib.ExitStack() as stack:
+            log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
+            stack.callback(profile.close)
+            stack.enter_context(
+                Watch(home, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
+            )
+            stack.enter_context(stops)
+            for note in notes:
+                log.say(note)
+            try:
+                state = fit(
+                    state,
+                    plan=plan,
+                    advance=advance,
+                    evaluate=evaluate,
+                    learning_rate=learning_rate,
+                    meta=meta,
+                    checkpoints=checkpoints,
+                    log=log,
+                    stops=stops,
+                    timing=timing,
+                    profile=profile,
+                    pending=pending,
+                )
+            except (NonFiniteLossError, StoppedError, UnsavedError):
+                checkpoints.close()
+                raise
+            except BaseException:
+                # Of several processes the others may be anywhere, and cannot be waited for.
+                if not several():
+                    checkpoints.close()
+                raise
+            checkpoints.close()
+        return state
+
+
+def _claimed(
+    home: Home, config: ConfigDict, identity: dict[str, Any]
+) -> contextlib.AbstractContextManager[Any]:
+    """Makes the folder the run's own, for all processes, until it is left."""
+    identity = {**identity, **_described(config)}
     # Fields that a run knows nothing of are younger, and were what their defaults are.
     unsaid = {**_described(base_config()), "batch_norm_groups": 1}
     with together():
-        check_same(identity_here)
+        check_same(identity)
         check_shared(home.address)
-        lock = (
-            claim_workdir(home.folder, identity_here, unsaid, home.fetch)
-            if is_first()
-            else contextlib.nullcontext()
-        )
-    with lock:
-        return _train(
-            home=home,
-            config=config,
-            meta={**meta, "config": flat(config), "versions": versions(), **identity},
-            plan=plan,
-            fresh_state=fresh_state,
-            advance=advance,
-            evaluate=evaluate,
-            schedule=schedule,
-            best=best,
-            stops=stops,
-            timing=timing,
-            notes=notes,
-        )
+        if is_first():
+            return claim_workdir(home.folder, identity, unsaid, home.fetch)
+    return contextlib.nullcontext()
 
 
 def _described(config: ConfigDict) -> dict[str, Any]:
@@ -163,72 +210,3 @@ def _described(config: ConfigDict) -> dict[str, Any]:
         for key, value in flat(config).items()
         if not key.startswith("probe.")
     }
-
-
-def _train(
-    *,
-    home: Home,
-    config: ConfigDict,
-    meta: dict[str, Any],
-    plan: Plan,
-    fresh_state: Callable[[], TrainState],
-    advance: Callable[[int], Advance],
-    evaluate: Callable[[TrainState], dict[str, float]],
-    schedule: optax.Schedule,
-    best: str,
-    stops: StopRequests,
-    timing: Timing,
-    notes: Sequence[str],
-) -> TrainState:
-    workdir, checkpoints = home.folder, Checkpoints(home.checkpoints, best, home.publish)
-    state = fresh_state()
-    restored = checkpoints.restore_latest(state)
-    if restored is not None:
-        state = restored.state
-    pending = restored is not None and restored.meta.get(PENDING, False)
-    if int(state.step) == plan.total_steps and not pending:
-        checkpoints.close()
-        say(f"finished already: {plan.total_steps} steps")
-        return state
-    if restored is not None:
-        notes = [f"resumed after step {int(state.step)} of {plan.total_steps}", *notes]
-
-    def learning_rate(state: TrainState) -> float:
-        return float(schedule(state.step)) * plateau_scale(state.opt_state)
-
-    facts = {"total_steps": plan.total_steps, "epochs": plan.epochs, "resumed_at": int(state.step)}
-    profile = Profile(workdir, config.run.profile_steps)
-    with contextlib.ExitStack() as stack:
-        log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
-        stack.callback(profile.close)
-        stack.enter_context(
-            Watch(home, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)
-        )
-        stack.enter_context(stops)
-        for note in notes:
-            log.say(note)
-        try:
-            state = fit(
-                state,
-                plan=plan,
-                advance=advance,
-                evaluate=evaluate,
-                learning_rate=learning_rate,
-                meta=meta,
-                checkpoints=checkpoints,
-                log=log,
-                stops=stops,
-                timing=timing,
-                profile=profile,
-                pending=pending,
-            )
-        except (NonFiniteLossError, StoppedError, UnsavedError):
-            checkpoints.close()
-            raise
-        except BaseException:
-            # Of several processes the others may be anywhere, and cannot be waited for.
-            if not several():
-                checkpoints.close()
-            raise
-        checkpoints.close()
-    return state

@@ -24,7 +24,6 @@ from symskip_jax.training.roll_call import call_roll
 log = logging.getLogger(__name__)
 
 ClusterKind = Literal["auto", "tpu", "slurm", "none"]
-CLUSTERS: tuple[ClusterKind, ...] = ("auto", "tpu", "slurm", "none")
 
 # What JAX calls the hosts of TPUs.
 _TPUS = ("gcetpu", "gketpu")
