@@ -160,6 +160,34 @@ def test_a_killed_reader_ends_the_run_with_its_reason(tmp_path, photographs):
     assert list((tmp_path / "checkpoints").iterdir())
 
 
+def test_a_reader_that_stalls_is_waited_for_and_told_of(tmp_path, photographs):
+    long = ("--config.data.workers=1", "--config.pretrain.epochs=40")
+    command.succeed(*pretrain(tmp_path / "undisturbed", photographs, *long))
+    workdir = tmp_path / "stalled"
+    moments = Moments(workdir)
+    process = command.start(*pretrain(workdir, photographs, *long, "--config.run.stall_seconds=1"))
+    wait_for(moments.after_a_save, process)
+    readers = [
+        pid
+        for pid in children(process.pid)
+        if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    for pid in readers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: any((workdir / "stacks").glob("*.txt")), process)
+        assert process.poll() is None
+    finally:
+        for pid in readers:
+            os.kill(pid, signal.SIGCONT)
+    result = command.finish(process)
+    assert result.returncode == 0, result.stderr
+    assert "input has lasted" in result.stderr and "stacks/process_0.txt" in result.stderr
+    assert "batch_of" in (workdir / "stacks" / "process_0.txt").read_text()
+    assert_same_arrays(workdir, tmp_path / "undisturbed")
+    assert timeless_metrics(workdir) == timeless_metrics(tmp_path / "undisturbed")
+
+
 def children(pid: int) -> list[int]:
     tasks = Path(f"/proc/{pid}/task").glob("*/children")
     return [int(child) for task in tasks for child in task.read_text().split()]
