@@ -53,10 +53,23 @@ def start(
     *arguments: Any, environment: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """Starts the command in a session of its own; what it prints can be read from the process."""
+    return _start((*COMMAND, *arguments), environment or {}, **options)
+
+
+def start_script(name: str, *arguments: Any, devices: int = 1) -> subprocess.Popen[str]:
+    """Starts a script of this folder likewise, with so many simulated devices."""
+    script = Path(__file__).with_name(name)
+    environment = {"JAX_NUM_CPU_DEVICES": str(devices)}
+    return _start((sys.executable, script, *arguments), environment)
+
+
+def _start(
+    words: Sequence[Any], environment: Mapping[str, str], **options: Any
+) -> subprocess.Popen[str]:
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.Popen(
-        [*COMMAND, *map(str, arguments)],
-        env={**single_device(os.environ), **(environment or {})},
+        [*map(str, words)],
+        env={**single_device(os.environ), **environment},
         start_new_session=True,
         text=True,
         **pipes,

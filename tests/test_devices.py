@@ -4,9 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import command
 import jax
 import numpy as np
 import pytest
+import several
 import tiny
 
 from symskip_jax.data.base import VOID
@@ -114,15 +116,19 @@ def take_under_jit(kind, devices):
 
 
 def take_under_pmap(kind, devices):
-    """Yields (state, metrics) after each step, which must be the same on every device."""
+    """Yields (state, metrics) after each step, which must be the same on every device.
+
+    Of several processes each has its own devices, and takes its rows of the batches.
+    """
     training, used = KINDS[kind], jax.devices()[:devices]
     model = training.model(axis_name=DATA_AXIS)
     step = pmap_step(training.bind(model, OPTIMIZER, axis_name=DATA_AXIS), used)
     alone = training.model()  # outside pmap there is no axis to take statistics over
-    state = replicate_for_pmap(training.state(alone), used)
+    places = [n for n, it in enumerate(used) if it.process_index == jax.process_index()]
+    state = replicate_for_pmap(training.state(alone), [used[n] for n in places])
     yield one_of(jax.device_get(state)), None
     for batch in training.batches:
-        parts = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:]), batch)
+        parts = jax.tree.map(lambda x: x.reshape(devices, -1, *x.shape[1:])[places], batch)
         state, measured = step(state, parts)
         yield one_of(jax.device_get(state)), one_of(jax.device_get(measured))
 
@@ -138,24 +144,43 @@ def on_one_device(kind):
     return list(take_under_jit(kind, 1))
 
 
+def compared(steps):
+    """What two runs must have alike: after the first step, and after the third."""
+    (first, measured), (last, last_measured) = steps[1], steps[3]
+    weights = (last.params, last.batch_stats, averaged_variables(last), last_measured)
+    return (tiny.gradients_of(first), first.batch_stats, measured), weights
+
+
+def assert_alike(ours, theirs):
+    for part, reference, rtol in zip(ours, theirs, (ONE_STEP, THREE_STEPS), strict=True):
+        tiny.assert_close(part, reference, rtol=rtol)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("take", [take_under_jit, take_under_pmap])
 def test_eight_devices_take_the_steps_that_one_takes(kind, take):
     one, eight = on_one_device(kind), list(take(kind, DEVICES))
     tiny.assert_same(eight[0], one[0])  # they start alike
+    assert eight[3][0].step == 3
+    assert_alike(compared(eight), compared(one))
 
-    gradients = [tiny.gradients_of(steps[1][0]) for steps in (one, eight)]
-    tiny.assert_close(gradients[1], gradients[0], rtol=ONE_STEP)
-    tiny.assert_close(eight[1][0].batch_stats, one[1][0].batch_stats, rtol=ONE_STEP)
-    tiny.assert_close(eight[1][1], one[1][1], rtol=ONE_STEP)
 
-    state, last = eight[3]
-    assert state.step == 3
-    tiny.assert_close(state.params, one[3][0].params, rtol=THREE_STEPS)
-    tiny.assert_close(state.batch_stats, one[3][0].batch_stats, rtol=THREE_STEPS)
-    averages = [averaged_variables(steps[3][0]) for steps in (eight, one)]
-    tiny.assert_close(*averages, rtol=THREE_STEPS)
-    tiny.assert_close(last, one[3][1], rtol=THREE_STEPS)
+def test_two_processes_take_them_under_pmap_too(tmp_path):
+    out, kinds, address = tmp_path / "arrays.npz", ("pretrain", "finetune"), several.free_address()
+    here = [
+        command.start_script(
+            "pmap_worker.py", address, 2, number, out, *kinds, devices=DEVICES // 2
+        )
+        for number in range(2)
+    ]
+    for process in here:
+        ended = command.finish(process)
+        assert ended.returncode == 0, ended.stderr
+    arrays = np.load(out)
+    for kind in kinds:
+        expected = compared(on_one_device(kind))
+        leaves = [arrays[f"{kind} {place}"] for place in range(len(jax.tree.leaves(expected)))]
+        assert_alike(jax.tree.unflatten(jax.tree.structure(expected), leaves), expected)
 
 
 def resident_run(devices):

@@ -214,7 +214,10 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:
 
 
 def replicate_for_pmap(tree: Any, devices: Sequence[Any]) -> Any:
-    """Copies a tree of arrays to every device, with the leading axis that pmap wants."""
+    """Copies a tree of arrays to every device, with the leading axis that pmap wants.
+
+    Of several processes, each gives its own devices, and has the copies on those.
+    """
     split = split_over_devices(data_mesh(devices))
 
     def copy(x: Array) -> Array:
