@@ -95,6 +95,7 @@ def base_config() -> ConfigDict:
     config.run.steps_per_dispatch = 20  # steps between two looks at losses and signals
     config.run.eval_every = 10.0  # epochs
     config.run.checkpoint_every = 1.0  # epochs
+    config.run.keep_checkpoints = 2  # the latest ones; the best one is kept besides
     config.run.eval_batch_size = 256  # images
     config.run.profile_steps = ()  # (a, b): trace the steps behind a, up to b, to WORKDIR/profile
     config.run.stall_seconds = 120.0  # at least, before what takes ten times as long as usual hangs

@@ -164,6 +164,7 @@ _RULES = {
     "run.steps_per_dispatch": _COUNT,
     "run.eval_every": _POSITIVE,
     "run.checkpoint_every": _POSITIVE,
+    "run.keep_checkpoints": _COUNT,
     "run.eval_batch_size": _COUNT,
     "run.profile_steps": _Rule(
         lambda values: not values or (len(values) == 2 and 0 <= values[0] < values[1]),

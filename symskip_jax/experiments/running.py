@@ -130,7 +130,8 @@ def run_training(
     """
     meta = {**meta, "config": flat(config), "versions": versions(), **identity}
     with _claimed(home, config, identity):
-        workdir, checkpoints = home.folder, Checkpoints(home.checkpoints, best, home.publish)
+        workdir, kept = home.folder, config.run.keep_checkpoints
+        checkpoints = Checkpoints(home.checkpoints, best, kept, before_save=home.publish)
         state = fresh_state()
         restored = checkpoints.restore_latest(state)
         if restored is not None:

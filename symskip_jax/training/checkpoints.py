@@ -24,7 +24,6 @@ from symskip_jax.training.state import TrainState
 
 log = logging.getLogger(__name__)
 
-KEEP_LATEST = 2
 # Seconds before the tries to save once more what a run ends with.
 RETRY_AFTER = (1.0, 5.0, 10.0)
 
@@ -62,18 +61,25 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, best: str, before_save: Callable[[], None] = lambda: None
+        self,
+        folder: Path,
+        best: str,
+        keep: int = 2,
+        *,
+        before_save: Callable[[], None] = lambda: None,
     ) -> None:
         """Opens a folder of checkpoints, making it if missing.
 
         Args:
             folder: of this run alone; what a killed save left half done is cleaned up.
             best: the evaluation metric (higher is better) whose best checkpoint is kept.
+            keep: how many of the latest are kept besides.
             before_save: called first of all, so that what a checkpoint goes with is there too.
         """
         self.folder = _absolute(folder)
         self._before_save = before_save
         self._best = best
+        self._keep = keep
         self._saving: _Save | None = None
         self._problem = ""
         self._failed: _Save | None = None
@@ -192,7 +198,7 @@ class Checkpoints:
         return None
 
     def _open(self) -> "_Manager":
-        latest = preservation_policy.LatestN(KEEP_LATEST)
+        latest = preservation_policy.LatestN(self._keep)
         highest = preservation_policy.BestN(
             get_metric_fn=lambda metrics: metrics[self._best],
             n=1,

@@ -23,12 +23,15 @@ _SETTLING = 10.0
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
 # read, and how, is checked apart), how fast and how stubbornly it is read, what is done about
 # images that are broken, which a run that met one is to go on without, where the state lies, how
-# the run is watched, and by how many devices batches are cut (into what is another matter).
+# often it is saved, how the run is watched, and by how many devices batches are cut (into what is
+# another matter).
 _MAY_DIFFER = {
     *(
         f"config.data.{name}"
         for name in ("data_dir", "input", "threads", "workers", "read_retries", "bad_image")
     ),
+    "config.run.checkpoint_every",
+    "config.run.keep_checkpoints",
     "config.run.replicas",
     "config.run.shard_optimizer",
     "config.run.profile_steps",
