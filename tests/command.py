@@ -11,6 +11,9 @@ import numpy as np
 
 COMMAND = (sys.executable, "-m", "symskip_jax.cli")
 
+# A folder of nothing else than what takes torch's place.
+WITHOUT_TORCH = str(Path(__file__).with_name("without_torch"))
+
 # Seconds after which a test gives up, on the busiest of machines.
 PATIENCE = 500
 
@@ -53,7 +56,8 @@ def start(
     *arguments: Any, environment: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """Starts the command in a session of its own; what it prints can be read from the process."""
-    return _start((*COMMAND, *arguments), environment or {}, **options)
+    hidden = os.pathsep.join((WITHOUT_TORCH, os.environ.get("PYTHONPATH", "")))
+    return _start((*COMMAND, *arguments), {"PYTHONPATH": hidden, **(environment or {})}, **options)
 
 
 def start_script(name: str, *arguments: Any, devices: int = 1) -> subprocess.Popen[str]:

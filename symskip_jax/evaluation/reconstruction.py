@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,43 @@ def reconstruct(
     inputs = normalization.normalize(corrupted_bhwc)
     output: Any = model.apply(variables, inputs, train=False, **skip_arguments(skip_strength))
     return jnp.clip(normalization.denormalize(output), 0, 255)
+
+
+class Rebuilt(NamedTuple):
+    """Images of a dataset, uint8 [B, H, W, C], and PSNRs in dB, float32 [B]."""
+
+    clean: Array
+    corrupted: Array
+    reconstructed: Array
+    psnr_corrupted: Array
+    psnr_reconstructed: Array
+
+
+def rebuilder(
+    model: AutoEncoder,
+    normalization: Normalization,
+    corruption: Corruption,
+    crop: tuple[int, int],
+) -> Callable[[Any, Array | None, Array | np.ndarray], Rebuilt]:
+    """Returns what corrupts and rebuilds the first images of a dataset, as they are evaluated.
+
+    Returns:
+        A compiled function: (variables, strength of the inner skips [] or None for 1, uint8
+        [B, H, W, C], the dataset's first images) -> the crops as they are, corrupted and rebuilt.
+    """
+
+    @functools.partial(jax.jit, compiler_options=compiler_options())
+    def rebuild(
+        variables: Any, skip_strength: Array | None, images_bhwc: Array | np.ndarray
+    ) -> Rebuilt:
+        clean = center_crop(jnp.asarray(images_bhwc), crop).astype(jnp.float32)
+        corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
+        rebuilt = reconstruct(model, variables, normalization, corrupted, skip_strength)
+        seen = jnp.clip(corrupted, 0, 255)
+        images = (jnp.round(x).astype(jnp.uint8) for x in (clean, seen, rebuilt))
+        return Rebuilt(*images, *(metrics.psnr(x, clean) for x in (seen, rebuilt)))
+
+    return rebuild
 
 
 def reconstruction_evaluator(

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from symskip_jax.config import apply_overrides, config_from_flat, load_config
 from symskip_jax.errors import UserError
-from symskip_jax.evaluation.reconstruction import reconstruction_evaluator
+from symskip_jax.evaluation.reconstruction import rebuilder, reconstruction_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_split
@@ -131,16 +131,9 @@ def measure_autoencoder(config: ConfigDict, restored: Restored, workdir: Path) -
     model = setup.make_autoencoder(config, restored.meta["channels"])
     strength = skip_strength(restored)
     variables = setup.variables_of(restored)
-    write_sheet(
-        workdir / "images" / "evaluation.png",
-        model,
-        variables,
-        normalization,
-        corruption,
-        crop,
-        test.first(SHEET_IMAGES),
-        strength,
-    )
+    rebuild = rebuilder(model, normalization, corruption, crop)
+    rebuilt = rebuild(variables, strength, test.first(SHEET_IMAGES))
+    write_sheet(workdir / "images" / "evaluation.png", rebuilt)
     parts = functools.partial(test.parts, config.run.eval_batch_size)
     return reconstruction_evaluator(model, normalization, corruption, crop, parts)(
         variables, strength

@@ -5,22 +5,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from ml_collections import ConfigDict
 
-from symskip_jax.evaluation.reconstruction import (
-    corrupt_for_evaluation,
-    reconstruct,
-    reconstruction_evaluator,
-)
+from symskip_jax.evaluation.reconstruction import Rebuilt, rebuilder, reconstruction_evaluator
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
 from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
-from symskip_jax.metrics import psnr
 from symskip_jax.models import AutoEncoder
 from symskip_jax.training.averaging import (
     averaged_shapes,
@@ -35,12 +28,7 @@ from symskip_jax.training.skips import SkipSchedule
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StopRequests
 from symskip_jax.training.timing import Timing
-from symskip_jax.transforms import (
-    Corruption,
-    Normalization,
-    PretrainTransform,
-    center_crop,
-)
+from symskip_jax.transforms import Normalization, PretrainTransform
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +99,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         crop,
         functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
+    rebuild = rebuilder(model, normalization, corruption, crop)
     shown = test.first(SHEET_IMAGES)
 
     def evaluate(state: TrainState) -> dict[str, float]:
@@ -120,7 +109,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         if is_first():
             drawn = local_copy((variables, strength))
             try:
-                write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
+                write_sheet(path, rebuild(drawn[0], drawn[1], shown))
             except OSError as error:  # a picture less must not end a run
                 log.warning("%s cannot be written (%s)", path, error.strerror)
         return measure(variables, strength)
@@ -164,33 +153,19 @@ def pretrain_meta(
     }
 
 
-def write_sheet(
-    path: Path,
-    model: AutoEncoder,
-    variables: Any,
-    normalization: Normalization,
-    corruption: Corruption,
-    crop: tuple[int, int],
-    images_nhwc: np.ndarray,
-    skip_strength: Array | None = None,
-) -> None:
-    """Draws uint8 images [n, H, W, C] of a dataset: clean, corrupted, reconstructed."""
+def write_sheet(path: Path, rebuilt: Rebuilt) -> None:
+    """Draws images of a dataset: clean, corrupted, reconstructed."""
     # It imports matplotlib, which need not hold up the first step.
     from symskip_jax.analysis.sheets import reconstruction_sheet
 
-    clean = center_crop(jnp.asarray(images_nhwc), crop).astype(jnp.float32)
-    corrupted = corrupt_for_evaluation(corruption, jnp.arange(len(clean)), clean)
-    rebuilt = reconstruct(model, variables, normalization, corrupted, skip_strength)
-    seen = jnp.clip(corrupted, 0, 255)
     path.parent.mkdir(exist_ok=True)
-    shown, masked, output = (
-        np.asarray(jnp.round(x)).astype(np.uint8) for x in (clean, seen, rebuilt)
-    )
+    clean, corrupted, reconstructed, *psnrs = (np.asarray(it) for it in rebuilt)
+    psnr_corrupted, psnr_reconstructed = (it.tolist() for it in psnrs)
     reconstruction_sheet(
-        shown,
-        masked,
-        output,
+        clean,
+        corrupted,
+        reconstructed,
         path,
-        psnr_corrupted=psnr(seen, clean).tolist(),
-        psnr_reconstructed=psnr(rebuilt, clean).tolist(),
+        psnr_corrupted=psnr_corrupted,
+        psnr_reconstructed=psnr_reconstructed,
     )
