@@ -56,8 +56,9 @@ def start(
     *arguments: Any, environment: Mapping[str, str] | None = None, **options: Any
 ) -> subprocess.Popen[str]:
     """Starts the command in a session of its own; what it prints can be read from the process."""
-    hidden = os.pathsep.join((WITHOUT_TORCH, os.environ.get("PYTHONPATH", "")))
-    return _start((*COMMAND, *arguments), {"PYTHONPATH": hidden, **(environment or {})}, **options)
+    folders = (WITHOUT_TORCH, *filter(None, (os.environ.get("PYTHONPATH"),)))
+    hidden = {"PYTHONPATH": os.pathsep.join(folders)}
+    return _start((*COMMAND, *arguments), {**hidden, **(environment or {})}, **options)
 
 
 def start_script(name: str, *arguments: Any, devices: int = 1) -> subprocess.Popen[str]:

@@ -21,7 +21,7 @@ def free_address() -> str:
 def started(
     arguments: Sequence[Any], *, processes: int = 2, devices: int = 1
 ) -> Iterator[list[subprocess.Popen[str]]]:
-    """Starts them all; what is still alive at the end is killed.
+    """Starts them all.
 
     Args:
         arguments: of each process, that of the command.
@@ -37,10 +37,17 @@ def started(
         )
         for number in range(processes)
     ]
-    try:
+    with killed_at_the_end(here):
         yield here
+
+
+@contextlib.contextmanager
+def killed_at_the_end(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+    """Kills what is still alive then: one that failed would leave the others waiting for it."""
+    try:
+        yield
     finally:
-        for process in here:
+        for process in processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
 

@@ -173,9 +173,10 @@ def test_two_processes_take_them_under_pmap_too(tmp_path):
         )
         for number in range(2)
     ]
-    for process in here:
-        ended = command.finish(process)
-        assert ended.returncode == 0, ended.stderr
+    with several.killed_at_the_end(here):
+        for process in here:
+            ended = command.finish(process)
+            assert ended.returncode == 0, ended.stderr
     arrays = np.load(out)
     for kind in kinds:
         expected = compared(on_one_device(kind))
