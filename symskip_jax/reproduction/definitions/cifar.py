@@ -51,8 +51,7 @@ TUNED = {
     "skip_he": "5e-3",
     # Fine-tuned on clean images alone, as `recipes` does.
     "skip_clean": "2e-3",
-    # Not quite: 1e-2, which was run when all recipes had, came out a little better.
-    "skip_he_clean": "5e-3",
+    "skip_he_clean": "1e-2",
 }
 
 

@@ -15,7 +15,7 @@ from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
 # So far to both sides that the best is between two others, which test_definitions.py checks.
 OF_RANDOM = ("2e-3", "5e-3", "1e-2", "2e-2")
-OF_PRETRAINED = ("5e-4", "1e-3", "2e-3", "5e-3", "1e-2")
+OF_PRETRAINED = ("5e-4", "1e-3", "2e-3", "5e-3", "1e-2", "2e-2")
 # Labels come from nine tenths of the training images, and accuracy is measured on the last tenth.
 _HELD_OUT = ("data.train_split=train[:90%]", "data.test_split=train[90%:]")
 
