@@ -155,3 +155,10 @@ def test_the_readme_says_what_the_older_logs_say():
     for start in ("gaussian", "pretrained_no_skip", "pretrained_skip", "he"):
         values = last_tests(f"cifar10_4k_small/{start}/seed_*/finetune", "accuracy", 100.0)
         assert told(values).replace("+-", "±").removesuffix(" %") in said, start
+
+
+def test_pre_training_with_sgd_is_not_said_to_decay_weights():
+    for cell in define("supplement_c", "paper").cells:
+        run = cell.run
+        recipe = load_config(run.config, run.overrides(0, "images"))[run.verb]
+        assert ("weight decay" in cell.row) == (recipe.weight_decay > 0), cell.row

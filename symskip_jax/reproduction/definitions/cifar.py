@@ -216,7 +216,7 @@ _EVERY_LABEL = {
 
 
 def supplement_d(scale: Scale) -> Experiment:
-    """PSNR against accuracy: table 2's runs, and noise and masks of other strengths."""
+    """PSNR against accuracy: table 2's runs, and pre-trainings of other lengths and rates."""
     rates = rates_at(scale)
     starts = Starts(
         "supplement_d",

@@ -34,7 +34,9 @@ def supplement_c(scale: Scale) -> Experiment:
             )
 
         source = run(f"pretrain_{optimizer}", "pretrain")
-        cells.append(Cell(f"pre-training, {name}", "PSNR (dB)", source, "psnr"))
+        # No weights decay in pre-training: see the configuration.
+        without_decay = name.removesuffix(" and weight decay")
+        cells.append(Cell(f"pre-training, {without_decay}", "PSNR (dB)", source, "psnr"))
         for row, run_name, start in (
             ("from scratch", f"random_{optimizer}", None),
             ("pre-trained", f"pretrained_{optimizer}", source),
