@@ -27,12 +27,12 @@ if TYPE_CHECKING:
         Layer,
         Segmenter,
         Spec,
-        activations,
         network_1,
         network_2,
         network_3,
         red_net,
     )
+    from symskip_jax.models.activations import activations
     from symskip_jax.training.checkpoints import Restored, load_variables
     from symskip_jax.training.losses import classification_loss, multi_label_loss, segmentation_loss
     from symskip_jax.training.mesh import data_mesh, jit_step, pmap_step, replicate_for_pmap
@@ -118,12 +118,12 @@ _HOMES = {
         "Layer",
         "Segmenter",
         "Spec",
-        "activations",
         "network_1",
         "network_2",
         "network_3",
         "red_net",
     ),
+    "symskip_jax.models.activations": ("activations",),
     "symskip_jax.training.checkpoints": ("Restored", "load_variables"),
     "symskip_jax.training.losses": ("classification_loss", "multi_label_loss", "segmentation_loss"),
     "symskip_jax.training.mesh": ("data_mesh", "jit_step", "pmap_step", "replicate_for_pmap"),
