@@ -44,7 +44,13 @@ class _Save(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A state and the facts saved with it."""
+    """A state and the facts saved with it.
+
+    Attributes:
+        state: tree of the run's `TrainState`: `step`, `params`, `batch_stats`, `opt_state`, `key`.
+        meta: `config` (by dotted key), `verb`, `normalization`, `channels` and what else the run
+            has saved; plain JSON.
+    """
 
     state: Any
     meta: dict[str, Any]
