@@ -12,6 +12,7 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.pretrain import pretrain_meta
 from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.skips import SkipSchedule
+from symskip_jax.training.state import Averaged
 from symskip_jax.transforms import Normalization
 
 CLASSES = ("cat", "dog", "a | b")
@@ -22,7 +23,8 @@ THREE_LAYERS = ("--config.model.blocks=(3,0,0,0)", "--config.model.n=4")  # a sk
 def config_of(*fields: str) -> ConfigDict:
     """Returns the configuration of digits with images of 9x8, and fields set."""
     config = load_config("digits", ["--config.data.crop=(9,8)"])
-    return apply_overrides(config, fields)
+    # Of several settings of one field the last counts.
+    return apply_overrides(config, list({it.partition("=")[0]: it for it in fields}.values()))
 
 
 def save_run(
@@ -30,6 +32,7 @@ def save_run(
     *fields: str,
     task: str | None = None,
     fade: tuple[float, float] | None = None,
+    averaged: bool = False,
     step: int = 7,
 ) -> Any:
     """Saves a checkpoint of an auto-encoder, or of a task's network, and returns its state."""
@@ -51,8 +54,12 @@ def save_run(
             "class_names": list(CLASSES),
             "normalization": NORMALIZATION._asdict(),
         }
-    state = tiny.make_state(model.clone(dtype="float32"), optimizer, size=tuple(config.data.crop))
+    size = tuple(config.data.crop)
+    state = tiny.make_state(model, optimizer, size=size)
     state = state.replace(step=state.step + step)
+    if averaged:
+        other = tiny.make_state(model, optimizer, seed=1, size=size)
+        state = state.replace(opt_state=Averaged(state.opt_state, other.variables))
     checkpoints = Checkpoints(workdir / "checkpoints", "psnr")
     checkpoints.save(state, {**meta, "config": flat(config), "versions": {}})
     checkpoints.close()

@@ -92,7 +92,7 @@ def _checked(path: Path, file: TensorFile) -> tuple[dict[str, Any], int, Exporte
         ) from error
     said, found = dataclasses.asdict(file.network), dataclasses.asdict(exported.facts)
     differing = [key for key in said if said[key] != found[key]]
-    if meta["spec"] != setup.spec_facts(exported.model.spec):
+    if meta.get("spec") != setup.spec_facts(exported.model.spec):
         differing.append("spec")
     if differing:
         raise UserError(
