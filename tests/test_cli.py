@@ -54,6 +54,8 @@ VERBS = [
     "probe",
     "visualize",
     "restore",
+    "export",
+    "import",
     "reproduce",
     "data",
     "bench",

@@ -79,7 +79,9 @@ class Spec:
         """
         sizes = [(height, width)]
         for layer in self.layers:
-            height, width = -(-height // layer.stride), -(-width // layer.stride)
+            # Written as XLA does, which cannot tell that -(-n // s) is the same of a symbolic n.
+            height = (height - 1) // layer.stride + 1
+            width = (width - 1) // layer.stride + 1
             sizes.append((height, width))
         return tuple(sizes)
 
