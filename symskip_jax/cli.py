@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from symskip_jax.commands import (
     benchmarking,
     data,
+    extracting,
     looking,
     reproducing,
     restoring,
@@ -41,10 +42,19 @@ _STATUSES: dict[type[Exception], int] = {
 }
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
-_GROUPS = (training, watching, restoring, looking, reproducing, data, benchmarking)
+_GROUPS = (training, watching, restoring, looking, extracting, reproducing, data, benchmarking)
 
 # Those that ask for devices and know of no other process.
-_IN_ONE_PROCESS = ("quickstart", "evaluate", "restore", "probe", "visualize", "reproduce", "bench")
+_IN_ONE_PROCESS = (
+    "quickstart",
+    "evaluate",
+    "restore",
+    "probe",
+    "visualize",
+    "features",
+    "reproduce",
+    "bench",
+)
 
 _EXAMPLES = """\
 examples:
