@@ -18,6 +18,7 @@ from symskip_jax.evaluation.reconstruction import (
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
+from symskip_jax.experiments.monitoring import make_monitor
 from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.metrics import psnr
@@ -111,6 +112,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         crop,
         functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
+    monitor = make_monitor(config, model, normalization, corruption, train, test, mesh, stops)
     shown = test.first(SHEET_IMAGES)
 
     def evaluate(state: TrainState) -> dict[str, float]:
@@ -123,7 +125,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
                 write_sheet(path, model, drawn[0], normalization, corruption, crop, shown, drawn[1])
             except OSError as error:  # a picture less must not end a run
                 log.warning("%s cannot be written (%s)", path, error.strerror)
-        return measure(variables, strength)
+        return {**measure(variables, strength), **monitor(variables)}
 
     def fresh_state() -> TrainState:
         state = make_sharded(make, config.seed, mesh, sharded)
