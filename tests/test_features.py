@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 from devkit import write_devkit
 from PIL import Image
 from pyarrow import parquet
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from symskip_jax import cli
 from symskip_jax.config import config_from_flat
@@ -22,6 +26,7 @@ from symskip_jax.models import activations
 from symskip_jax.training.checkpoints import load_variables
 from symskip_jax.transforms import Normalization
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "features.md"
 DEEPEST = "encoder.1.relu"  # [2, 2, 8]
 
 
@@ -114,6 +119,19 @@ def test_a_fine_tuned_network_has_features_and_logits(symskip, run, data, tmp_pa
     with np.load(out) as found:
         accuracy = (found["features"].argmax(1) == found["label"]).mean()
     assert accuracy == json.loads((workdir / "evaluation.json").read_text())["accuracy"]
+
+
+def test_the_page_of_features_shows_what_works(symskip, run, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        symskip("features", run, "--split", split, "--out", f"{split}.npz")
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    exec(compile(code, "features.md", "exec"), {})
+    with np.load("train.npz") as train, np.load("test.npz") as test:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+        model.fit(train["features"], train["label"])
+        expected = model.score(test["features"], test["label"])
+    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-3)
 
 
 def write_folder(root: Path) -> None:
