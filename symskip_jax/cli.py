@@ -11,6 +11,7 @@ from symskip_jax.commands import (
     benchmarking,
     data,
     exporting,
+    extracting,
     looking,
     reproducing,
     restoring,
@@ -42,11 +43,14 @@ _STATUSES: dict[type[Exception], int] = {
 }
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
-_GROUPS = (*(training, watching, restoring, looking, exporting, reproducing, data, benchmarking),)
+_GROUPS = (
+    *(training, watching, restoring, looking, extracting, exporting),
+    *(reproducing, data, benchmarking),
+)
 
 # Those that ask for devices and know of no other process.
 _IN_ONE_PROCESS = (
-    *("quickstart", "evaluate", "restore", "probe", "visualize", "export", "import"),
+    *("quickstart", "evaluate", "restore", "probe", "visualize", "features", "export", "import"),
     *("reproduce", "bench"),
 )
 

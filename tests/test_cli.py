@@ -53,6 +53,7 @@ VERBS = [
     "evaluate",
     "probe",
     "visualize",
+    "features",
     "restore",
     "export",
     "import",

@@ -12,6 +12,7 @@ EXAMPLES = {
 examples:
   symskip probe --workdir runs/4k
   symskip probe --workdir runs/4k-ft --kind classification --beside runs/4k
+  symskip probe --workdir runs/4k --kind linear few_shot knn --layers encoder.3.relu
   symskip probe --config configs/cifar10_4k.py --workdir runs/4k-untrained --init_only
 """,
     "visualize": """\
@@ -33,7 +34,12 @@ def describe(add: AddVerb) -> None:
     probe.add_argument("--workdir", required=True, type=folder_here, help="folder of the run")
     probe.add_argument("--step", default="latest", help=STEP_HELP)
     probe.add_argument(
-        "--kind", choices=("classification", "reconstruction", "both"), default="both"
+        "--kind",
+        nargs="+",
+        choices=("classification", "linear", "reconstruction", "both", "few_shot", "knn", "all"),
+        default=["both"],
+        help="linear is another word for classification; both, the default, is the first and "
+        "reconstruction; all is everything",
     )
     probe.add_argument(
         "--layers", nargs="+", metavar="LAYER", help="as encoder.0.relu; default all ReLUs"
@@ -99,7 +105,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     prepare_libraries()
     if arguments.verb == "probe":
-        from symskip_jax.experiments.probe import KINDS, probe
+        from symskip_jax.experiments.probe import ALL_KINDS, KINDS, probe
+
+        meant = {"linear": ("classification",), "both": KINDS, "all": ALL_KINDS}
+        asked = {kind for word in arguments.kind for kind in meant.get(word, (word,))}
 
         if arguments.init_only and arguments.step != "latest":
             raise UserError(
@@ -108,7 +117,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         probe(
             arguments.workdir,
             step=arguments.step,
-            kinds=KINDS if arguments.kind == "both" else (arguments.kind,),
+            kinds=[kind for kind in ALL_KINDS if kind in asked],
             layers=arguments.layers,
             out=arguments.out,
             beside=arguments.beside,

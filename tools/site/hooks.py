@@ -13,7 +13,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parents[2]
 
 # Pages that may not be written yet: the navigation names them where they are.
-OPTIONAL = ("features.md", "looking.md")
+OPTIONAL = ("looking.md",)
 
 # In a page: <!-- made of the code: NAME -->
 _MARK = re.compile(r"<!-- made of the code: (\w+) -->")
