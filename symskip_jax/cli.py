@@ -11,6 +11,7 @@ from symskip_jax.commands import (
     benchmarking,
     data,
     looking,
+    reporting,
     reproducing,
     restoring,
     training,
@@ -41,7 +42,16 @@ _STATUSES: dict[type[Exception], int] = {
 }
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
-_GROUPS = (training, watching, restoring, looking, reproducing, data, benchmarking)
+_GROUPS = (
+    training,
+    watching,
+    restoring,
+    looking,
+    reporting,
+    reproducing,
+    data,
+    benchmarking,
+)
 
 # Those that ask for devices and know of no other process.
 _IN_ONE_PROCESS = ("quickstart", "evaluate", "restore", "probe", "visualize", "reproduce", "bench")

@@ -45,20 +45,6 @@ def run(tmp_path_factory, data) -> Path:
     return workdir
 
 
-@pytest.fixture
-def symskip(capfd):
-    """Runs the command in this process: what it printed, or its one line where it refuses."""
-
-    def call(*arguments: object) -> str:
-        capfd.readouterr()
-        status = cli.main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert status == 0 or (status, out, err.count("\n")) == (cli.EXIT_WRONG_INPUT, "", 1), err
-        return out if status == 0 else err
-
-    return call
-
-
 @pytest.fixture(scope="module")
 def probed(run) -> dict:
     """What `symskip probe` wrote, first of one kind, then of both."""

@@ -27,12 +27,14 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem }
 h3 { font-size: 1rem; margin: 1.6rem 0 .4rem }
 p { margin: 0 0 1rem; max-width: 46rem }
 figure { margin: 0 0 1.2rem; min-width: 0 }
-figcaption { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width: 46rem }
+figcaption, .note { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width: 46rem }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
 td { white-space: nowrap }
-th:first-child { text-align: left; padding-left: 0; min-width: 6rem; overflow-wrap: anywhere }
+th:first-child { text-align: left; padding-left: 0; min-width: 6rem }
+.words td, .words thead th { white-space: normal; min-width: 8rem; max-width: 16rem;
+  overflow-wrap: anywhere }
 thead th { color: var(--soft); font-size: .9rem; font-weight: normal; vertical-align: bottom }
 th[colspan] { text-align: center }
 tbody th { font-weight: normal }
@@ -108,6 +110,11 @@ def paragraph_html(text: str) -> str:
     return f"<p>{escape(text)}</p>"
 
 
+def note_html(text: str) -> str:
+    """Returns a remark, plain text, as captions look."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
 def picture_html(png: bytes, alt: str, caption: str = "", *, sheet: bool = True) -> str:
     """Returns a picture, embedded.
 
@@ -139,15 +146,22 @@ def is_png(content: bytes) -> bool:
     return content.startswith(_PNG) and content[-8:-4] == b"IEND"
 
 
-def table_html(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table of plain text; the first of a row names it."""
+def table_html(header: Sequence[str], rows: Iterable[Sequence[str]], *, words: bool = False) -> str:
+    """Returns a table of plain text; the first of a row names it.
+
+    Args:
+        header: of each column.
+        rows: likewise.
+        words: there is more than numbers in it: what is long is broken into lines.
+    """
     head = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in header)
     lines = []
     for name, *cells in rows:
         values = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
         lines.append(f'<tr><th scope="row">{escape(name)}</th>{values}</tr>')
+    kind = ' class="words"' if words else ""
     return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f'<div class="scroll"><table{kind}>\n<thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
     )
 
