@@ -1,10 +1,13 @@
 """HTML pages that need nothing but themselves: one frame, one look, and the parts they are of."""
 
 import base64
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
+
+from PIL import Image
 
 from symskip_jax.analysis.charts import Chart, LineStyle, chart_svg, line_styles
 from symskip_jax.analysis.files import write_atomically
@@ -13,6 +16,9 @@ _GENERATOR = '<meta name="generator" content="symskip">'
 _PNG = b"\x89PNG\r\n\x1a\n"
 # Of its own width, where a screen is too narrow for a sheet; there it is scrolled.
 _SHEET_SCALE = 0.55
+# Larger ones are embedded as WebP, a tenth of the size and to the eye the same.
+_MOST_PNG_BYTES = 500_000
+_WEBP_QUALITY = 85
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d2327; --soft: #566069; --line: #d5dade; --page: #fff }
@@ -29,6 +35,7 @@ p { margin: 0 0 1rem; max-width: 46rem }
 figure { margin: 0 0 1.2rem; min-width: 0 }
 figcaption, .note { color: var(--soft); font-size: .9rem; margin-top: .4rem; max-width: 46rem }
 .scroll { overflow-x: auto }
+.scroll + p { margin-top: .8rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-wrap: normal }
 th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
 td { white-space: nowrap }
@@ -133,12 +140,20 @@ def picture_html(png: bytes, alt: str, caption: str = "", *, sheet: bool = True)
     looks = ' class="picture"'
     if sheet:
         looks = f' class="picture sheet" style="--narrow: {_SHEET_SCALE * width:.0f}px"'
-    data = base64.b64encode(png).decode()
+    kind, content = "png", png
+    if len(png) > _MOST_PNG_BYTES:
+        kind, content = "webp", _as_webp(png)
+    data = base64.b64encode(content).decode()
     return (
         f'<figure><div class="scroll"><img{looks} alt="{escape(alt)}" width="{width}" '
-        f'height="{height}" src="data:image/png;base64,{data}"></div>'
+        f'height="{height}" src="data:image/{kind};base64,{data}"></div>'
         f"{f'<figcaption>{escape(caption)}</figcaption>' if caption else ''}</figure>"
     )
+
+
+def picture_file_html(path: Path, alt: str, caption: str = "", *, sheet: bool = True) -> str:
+    """Returns a PNG file as a picture, embedded; see `picture_html`."""
+    return picture_html(path.read_bytes(), alt, caption, sheet=sheet)
 
 
 def is_png(content: bytes) -> bool:
@@ -182,6 +197,13 @@ def facts_html(facts: Mapping[str, str]) -> str:
         f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>\n" for name, value in facts.items()
     )
     return f"<dl>\n{items}</dl>"
+
+
+def _as_webp(png: bytes) -> bytes:
+    content = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").save(content, "WEBP", quality=_WEBP_QUALITY)
+    return content.getvalue()
 
 
 def _chart_html(chart: Chart, styles: Mapping[str, LineStyle]) -> str:

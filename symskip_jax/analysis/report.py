@@ -12,7 +12,7 @@ from symskip_jax.analysis.page import (
     charts_html,
     facts_html,
     paragraph_html,
-    picture_html,
+    picture_file_html,
     section_html,
     write_page,
 )
@@ -66,7 +66,7 @@ def write_report(
     """
     sections = [paragraph_html(summary), _table_html(table, value_label), charts_html(charts)]
     if sheet_png is not None:
-        sheet = picture_html(sheet_png.read_bytes(), SHEET_ALT, SHEET_CAPTION)
+        sheet = picture_file_html(sheet_png, SHEET_ALT, SHEET_CAPTION)
         sections.append(section_html("What the network rebuilds", sheet))
     sections.append(section_html("How it was made", facts_html(facts)))
     write_page(path, title, sections)
