@@ -53,6 +53,7 @@ VERBS = [
     "evaluate",
     "probe",
     "visualize",
+    "report",
     "restore",
     "reproduce",
     "data",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -87,7 +87,7 @@ def run_charts(runs: Sequence[Measured]) -> list[Chart]:
     return [chart for chart in charts if chart.curves]
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Returns whether a value of a record is a number, be it NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

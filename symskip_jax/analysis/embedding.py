@@ -74,12 +74,12 @@ def draw_embedding(
     kept = np.sort(classes[np.argsort(-counts, kind="stable")][:_MOST_CLASSES])
     others = ~np.isin(labels_n, kept)
     if others.any():
-        named = "other classes" if len(kept) else None
+        named = "others" if len(kept) else None
         axes.plot(*points_n2[others].T, "o", color=_GREY, markersize=3, alpha=0.5, label=named)
-    names = [str(label) if class_names is None else class_names[label] for label in kept]
+    names = [str(it if class_names is None else class_names[it]) for it in kept.tolist()]
     styles = line_styles(names)
     for index, (label, name) in enumerate(zip(kept, names, strict=True)):
-        # The colours begin again with every shape but the first few.
+        # With six colours and five shapes no two of thirty classes look alike.
         axes.plot(
             *points_n2[labels_n == label].T,
             _MARKERS[index % len(_MARKERS)],
@@ -94,5 +94,7 @@ def draw_embedding(
     axes.set_yticks([])
     axes.set_xlabel("distances alone count: the axes have no unit")
     if len(kept):
-        figure.legend(loc="outside right upper", frameon=False, markerscale=1.6)
+        legend = figure.legend(loc="outside right upper", frameon=False, markerscale=1.6)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a class may be called anything
     save_figure(figure, path)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 
 from symskip_jax.analysis.embedding import LEAST_IMAGES, Method, draw_embedding, embed
@@ -133,12 +134,12 @@ def _draw_neighbors(
     places = np.concatenate([queries[:, None], neighbors.indices_mk[queries]], axis=1)
     wanted, at = np.unique(places, return_inverse=True)
     pixels = sample.take(np.asarray(indices_n)[wanted]).first(len(wanted))
-    shown = as_bytes(network.cropped(pixels))[at.reshape(places.shape)]
+    shown = as_bytes(network.cropped(jnp.asarray(pixels)))[at.reshape(places.shape)]
 
     def name(place: int) -> str:
         if labels_n is None or class_names is None or labels_n[place] < 0:
             return ""
-        found = class_names[labels_n[place]]
+        found = class_names[int(labels_n[place])]
         return found if len(found) <= _NAME_LETTERS else f"{found[: _NAME_LETTERS - 1]}…"
 
     groups = []

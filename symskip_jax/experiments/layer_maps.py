@@ -130,7 +130,7 @@ def draw_layer(
             {
                 "channel": c,
                 "activity": float(activity_c[c]),
-                **{name: _number(values_c[c]) for name, values_c in by_channel.items()},
+                **{name: _number(float(values_c[c])) for name, values_c in by_channel.items()},
                 **({} if selective_c is None else {"selectivity": float(selective_c[c])}),
             }
             for c in order.tolist()
@@ -144,7 +144,7 @@ def draw_layer(
         {name: as_bytes(pixels[rows]) for name, pixels in looks.versions.items()},
         {name: it[rows][..., drawn] for name, it in maps.items()},
         2 ** len(sizes_between(shape[:2], looks.network.crop)),
-        [_title(c, corrupted_c[c], selective_c) for c in drawn.tolist()],
+        [_title(c, float(corrupted_c[c]), selective_c) for c in drawn.tolist()],
     )
     draw_likeness(
         out / f"likeness_{layer}",

@@ -1,6 +1,7 @@
 """Test images as they are looked at: clean, corrupted, occluded, rebuilt, named."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -52,7 +53,7 @@ def rebuilt_rows(
     run: Run,
     network: FrozenNetwork,
     data: Input,
-    versions: dict[str, Array],
+    versions: Mapping[str, Array | np.ndarray],
     labels: dict[str, str],
 ) -> list[list[Row]]:
     """Returns, for a sheet, what an auto-encoder was shown and what it rebuilt, with PSNRs.
@@ -72,6 +73,7 @@ def rebuilt_rows(
             f"--workdir {run.workdir} holds a run of `symskip {run.restored.meta['verb']}`, which "
             "rebuilds nothing; give one of `symskip pretrain`"
         )
+    pixels_of = {name: jnp.asarray(it) for name, it in versions.items()}
     model = setup.make_autoencoder(run.config, data.channels)
     strength = skip_strength(run.restored)
 
@@ -81,11 +83,11 @@ def rebuilt_rows(
 
     groups = []
     for name, label in labels.items():
-        seen = jnp.clip(versions[name], 0, 255)
-        pairs = ((label, seen), ("rebuilt", rebuild(network.variables, versions[name])))
+        seen = jnp.clip(pixels_of[name], 0, 255)
+        pairs = ((label, seen), ("rebuilt", rebuild(network.variables, pixels_of[name])))
         groups.append(
             [
-                Row(it, as_bytes(pixels), decibels(psnr(pixels, versions[CLEAN]).tolist()))
+                Row(it, as_bytes(pixels), decibels(psnr(pixels, pixels_of[CLEAN]).tolist()))
                 for it, pixels in pairs
             ]
         )
