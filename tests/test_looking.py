@@ -391,3 +391,25 @@ def test_images_without_classes_are_looked_at_too(run, data, symskip, tmp_path):
 
 def test_visualize_needs_a_run(symskip):
     assert "symskip visualize WORKDIR" in symskip("visualize")
+
+
+@pytest.mark.parametrize(("scheme", "split"), [("voc", "val"), ("voc_segmentation", "train")])
+def test_networks_of_several_classes_an_image_show_what_they_can(symskip, tmp_path, scheme, split):
+    data = f"{scheme}:{write_devkit(tmp_path)}"
+    settings = (
+        "--config.model.blocks=(2, 0, 0, 0)",
+        "--config.data.num_labels=0",
+        f"--config.data.test_split={split}",
+        "--config.finetune.epochs=1",
+        "--config.finetune.head_epochs=0",
+    )
+    symskip(*command.finetune(tmp_path / "run", data, *settings))
+    words = ("--layer=encoder.1.relu", "--images=2", "--channels=2")
+    page = tmp_path / "run" / "images" / "report.html"
+    assert symskip("visualize", tmp_path / "run", *words).splitlines()[-1] == str(page)
+    found = Page(page.read_text(encoding="utf-8"))
+    titles = ["Filters of the first layer", "Maps of its layers", "Nearest neighbours"]
+    # There are three images in the one split, and eight in the other.
+    is_few = any("4 images at the least" in text for text in found.texts("p"))
+    assert is_few == (split == "val")
+    assert found.texts("h2") == (titles if is_few else [*titles, "Features in a plane"])

@@ -31,6 +31,8 @@ from symskip_jax.training.workdir import make_workdir
 # Sheets on a page, over all runs; each run has its last at least.
 _SHEETS = 6
 _ABSENT = "–"
+# Facts that stand before the figures: kind, data, state and epoch.
+_HEAD = 4
 _KINDS = {"pretrain": "pre-training", "finetune": "fine-tuning"}
 # Of the last test: name on the page, factor, digits.
 _FIGURES = {
@@ -45,7 +47,8 @@ _FIGURES = {
 _COSTS = (
     "Time, speed and operations are of all starts of a run together, up to its last record. Speed "
     "is the median. Operations are of training alone, counted by XLA in a forward pass and taken "
-    "three times a step; they are known where a checkpoint tells the network's shape."
+    "three times a step, once where the head alone learns; they are known where a checkpoint tells "
+    "the network's shape."
 )
 
 
@@ -104,7 +107,11 @@ def _overview(runs: Sequence[RunFolder]) -> str:
     if len(runs) == 1:
         title, overview = "What became of it", facts_html(of_runs[0])
     else:
-        names = dict.fromkeys(name for facts in of_runs for name in facts)
+        found = dict.fromkeys(name for facts in of_runs for name in facts)
+        # Figures that the first of the runs lacks stand among the others all the same.
+        figures = [name for name, *_ in _FIGURES.values() if name in found]
+        costs = [name for name in found if name not in figures]
+        names = [*costs[:_HEAD], *figures, *costs[_HEAD:]]
         rows = [[name, *(facts.get(name, _ABSENT) for facts in of_runs)] for name in names]
         title, overview = (
             "The runs",
