@@ -13,6 +13,7 @@ from symskip_jax.commands import (
     exporting,
     extracting,
     looking,
+    reporting,
     reproducing,
     restoring,
     training,
@@ -44,7 +45,7 @@ _STATUSES: dict[type[Exception], int] = {
 
 # Verbs in the order of `--help`. Heavy imports wait until the arguments are known to be good.
 _GROUPS = (
-    *(training, watching, restoring, looking, extracting, exporting),
+    *(training, watching, restoring, looking, extracting, reporting, exporting),
     *(reproducing, data, benchmarking),
 )
 

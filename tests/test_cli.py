@@ -54,6 +54,7 @@ VERBS = [
     "probe",
     "visualize",
     "features",
+    "report",
     "restore",
     "export",
     "import",

@@ -45,20 +45,6 @@ def run(tmp_path_factory, data) -> Path:
     return workdir
 
 
-@pytest.fixture
-def symskip(capfd):
-    """Runs the command in this process: what it printed, or its one line where it refuses."""
-
-    def call(*arguments: object) -> str:
-        capfd.readouterr()
-        status = cli.main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert status == 0 or (status, out, err.count("\n")) == (cli.EXIT_WRONG_INPUT, "", 1), err
-        return out if status == 0 else err
-
-    return call
-
-
 def activation(run: Path, layer: str, images: np.ndarray) -> np.ndarray:
     """Of the central crops, by hand."""
     restored = load_variables(run)
@@ -121,7 +107,7 @@ def test_a_fine_tuned_network_has_features_and_logits(symskip, run, data, tmp_pa
     assert accuracy == json.loads((workdir / "evaluation.json").read_text())["accuracy"]
 
 
-def test_the_page_of_features_shows_what_works(symskip, run, tmp_path, monkeypatch, capsys):
+def test_the_page_of_features_shows_what_works(symskip, run, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     for split in ("train", "test"):
         symskip("features", run, "--split", split, "--out", f"{split}.npz")
@@ -131,7 +117,7 @@ def test_the_page_of_features_shows_what_works(symskip, run, tmp_path, monkeypat
         model = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
         model.fit(train["features"], train["label"])
         expected = model.score(test["features"], test["label"])
-    assert float(capsys.readouterr().out) == pytest.approx(expected, abs=1e-3)
+    assert float(capfd.readouterr().out) == pytest.approx(expected, abs=1e-3)
 
 
 def write_folder(root: Path) -> None:

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import commands_page
 import configuration_page
@@ -11,9 +10,6 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[2]
-
-# Pages that may not be written yet: the navigation names them where they are.
-OPTIONAL = ("looking.md",)
 
 # In a page: <!-- made of the code: NAME -->
 _MARK = re.compile(r"<!-- made of the code: (\w+) -->")
@@ -28,19 +24,9 @@ _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leaves pages out of the navigation that are not there yet."""
-    config.nav = _without_missing(config.nav, Path(config.docs_dir))
+    """Has a server of the site built anew where the code changes that pages are made of."""
     config.watch.extend(str(ROOT / name) for name in ("symskip_jax", "configs", "tools/site"))
     return config
-
-
-def _without_missing(nav: Any, folder: Path) -> Any:
-    if isinstance(nav, list):
-        return [it for it in (_without_missing(entry, folder) for entry in nav) if it]
-    if isinstance(nav, dict):
-        kept = {title: _without_missing(entry, folder) for title, entry in nav.items()}
-        return {title: entry for title, entry in kept.items() if entry}
-    return None if nav in OPTIONAL and not (folder / nav).exists() else nav
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
