@@ -12,13 +12,16 @@ PYTEST_OPTIONS := --numprocesses auto --maxprocesses 8 --dist worksteal
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help quickstart test test-lowest clean
+.PHONY: help quickstart docs test test-lowest clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 quickstart: $(VENV)/.default  ## Set up .venv and run the main job on the embedded digits
 	$(VENV)/bin/symskip quickstart
+
+docs: $(VENV)/.docs  ## Build the documentation site into build/site
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
 
 test: $(VENV)/.dev  ## Set up .venv with the tools too; check style and types, run the tests
 	$(VENV)/bin/ruff check
@@ -37,14 +40,18 @@ $(VENV)/.default: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
-	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,interop]'
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $(VENV)/.default $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,interop]'
+	touch $(VENV)/.default $(VENV)/.docs $@
 
 $(LOWEST)/.dev: pyproject.toml | $(LOWEST)/bin/pip
 	sed -En 's/^ +"([A-Za-z0-9_-]+)(\[[a-z]+\])?>=([0-9.]+)".*/\1==\3/p' pyproject.toml \
 		> $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[dev,interop]'
+	$(LOWEST)/bin/pip install --quiet --constraint $(LOWEST)/constraints.txt --editable '.[dev,docs,interop]'
 	touch $@
 
 %/bin/pip:

@@ -16,7 +16,11 @@ from symskip_jax.errors import UserError
 
 
 def base_config() -> ConfigDict:
-    """Returns every field there is, with the values of the paper's CIFAR-10 experiment."""
+    """Every field there is, with the values of the paper's CIFAR-10 experiment (section 5.2).
+
+    Returns:
+        A configuration to change and return from the `get_config` of a file; it takes no new field.
+    """
     config = ConfigDict()
     config.seed = 0  # decides initialisation, order, crops, flips and corruption
 
@@ -97,6 +101,7 @@ def base_config() -> ConfigDict:
     config.run.checkpoint_every = 1.0  # epochs
     config.run.keep_checkpoints = 2  # the latest ones; the best one is kept besides
     config.run.eval_batch_size = 256  # images
+    config.run.monitor_images = 1000  # of each split, that pre-training is probed on; 0: none
     config.run.profile_steps = ()  # (a, b): trace the steps behind a, up to b, to WORKDIR/profile
     config.run.stall_seconds = 120.0  # at least, before what takes ten times as long as usual hangs
     config.run.replicas = 1  # groups of devices, each with the whole state of the optimiser
@@ -133,6 +138,9 @@ def load_config(path: str, overrides: Sequence[str] = ()) -> ConfigDict:
         path: of a Python file with `get_config(arg: str)`, or the name of one that comes with the
             package (`digits`), either with `:ARG` behind it.
         overrides: as they stand on the command line.
+
+    Returns:
+        The configuration, with every field.
 
     Raises:
         UserError: no such file, no such key, or a value of the wrong type.
@@ -188,6 +196,10 @@ def config_from_flat(fields: dict[str, Any]) -> ConfigDict:
 
 def check_argument(arg: str, known: Sequence[str]) -> None:
     """Checks what stands behind `FILE:` on the command line, for a `get_config`.
+
+    Args:
+        arg: what stands there, or nothing.
+        known: what may.
 
     Raises:
         UserError: it is neither empty nor one of `known`.

@@ -17,12 +17,20 @@ _SSIM_K2 = 0.03
 
 
 def psnr(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0) -> jax.Array:
-    """Peak signal-to-noise ratio of each image, `[B]` float32, in dB.
+    """Peak signal-to-noise ratio of each image.
 
-    10 log10(peak² / MSE), the MSE over pixels and channels; any real dtype goes in. Values above
-    `PSNR_CEILING_DB` come back as exactly that, and so do equal images: their true value is
-    infinite, and one of them would make the mean over a dataset infinite. 100 dB is an MSE of
-    6.5e-6 at peak 255, one step of one value in a 225x225 colour image.
+    10 log10(peak² / MSE), the MSE over pixels and channels. Values above 100 dB come back as
+    exactly that, and so do equal images: their true value is infinite, and one of them would make
+    the mean over a dataset infinite. 100 dB is an MSE of 6.5e-6 at peak 255, one step of one value
+    in a 225x225 colour image.
+
+    Args:
+        images_bhwc: [B, H, W, C], any real dtype.
+        references_bhwc: [B, H, W, C], any real dtype.
+        peak: the largest value a pixel can have.
+
+    Returns:
+        [B] float32, in dB.
     """
     difference = _as_fraction(images_bhwc, peak) - _as_fraction(references_bhwc, peak)
     mse_b = jnp.mean(jnp.square(difference), axis=(1, 2, 3))
@@ -30,7 +38,7 @@ def psnr(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0) -> jax.Array:
-    """Structural similarity of each image, `[B]` float32, at most 1 to rounding.
+    """Structural similarity of each image.
 
     Wang et al. 2004: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, population
     (co)variances. Each channel is measured alone; the mean is taken over the channels and over the
@@ -40,6 +48,14 @@ def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
     In an image with a side below 11 px the window is the largest odd square that fits (7x7 for
     8x8), its weights the same Gaussian cut short and normalised; scikit-image refuses such images.
+
+    Args:
+        images_bhwc: [B, H, W, C], any real dtype.
+        references_bhwc: [B, H, W, C], any real dtype.
+        peak: the largest value a pixel can have.
+
+    Returns:
+        [B] float32, at most 1 to rounding.
     """
     _, height, width, _ = images_bhwc.shape
     window = _window(min(height, width))
@@ -56,9 +72,14 @@ def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def accuracy(logits_bn: jax.Array, labels_b: jax.Array) -> jax.Array:
-    """Whether the largest logit is the label's, `[B]` float32 of 0 and 1; the first wins a tie.
+    """Whether the largest logit is the label's; the first wins a tie.
 
-    Axes between the first and the classes, as those of pixels, are kept.
+    Args:
+        logits_bn: [B, number of classes]; axes between, as those of pixels, are kept.
+        labels_b: [B] integer.
+
+    Returns:
+        [B] float32 of 0 and 1.
     """
     return (jnp.argmax(logits_bn, axis=-1) == labels_b).astype(jnp.float32)
 
@@ -67,13 +88,15 @@ def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
     """The average precision of one class as PASCAL VOC 2007 measures it, 0 to 1.
 
     Images are ranked by score, the highest first, equal scores in their order. At each of the
-    recalls 0, 0.1, ..., 1 stands the highest precision at that recall or a higher one, and the
-    mean of the eleven is returned; NaN where no image shows the class.
+    recalls 0, 0.1, ..., 1 stands the highest precision at that recall or a higher one.
 
     Args:
         scores_n: [N] real.
         labels_n: [N] integer: 1 where the class is there, 0 where not, -1 where the image does not
             count, neither for nor against (in VOC: all of its objects are difficult).
+
+    Returns:
+        The mean of the eleven precisions; NaN where no image shows the class.
     """
     counted = labels_n >= 0
     ranking = np.argsort(-scores_n[counted], kind="stable")
@@ -89,9 +112,15 @@ def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
 def confusion_matrices(
     predictions_bhw: jax.Array, masks_bhw: jax.Array, num_classes: int
 ) -> jax.Array:
-    """Counts the pixels of each image by their class and the predicted one, `[B, K, K]` int32.
+    """Counts the pixels of each image by their class and the predicted one.
 
-    Rows are true classes. Pixels whose class is none of the K do not count.
+    Args:
+        predictions_bhw: [B, H, W] integer, 0 to K - 1.
+        masks_bhw: [B, H, W] integer; pixels whose class is none of the K do not count.
+        num_classes: K.
+
+    Returns:
+        [B, K, K] int32; rows are true classes.
     """
     pairs = masks_bhw.astype(jnp.int32) * num_classes + predictions_bhw
     beyond = num_classes**2
@@ -101,9 +130,13 @@ def confusion_matrices(
 
 
 def intersections_over_unions(confusion_kk: np.ndarray) -> np.ndarray:
-    """The intersection over union of each class, `[K]` float64, of a dataset's confusion matrix.
+    """The intersection over union of each class.
 
-    NaN for a class that no pixel has and none was given.
+    Args:
+        confusion_kk: [K, K] integer, summed over a dataset; rows are true classes.
+
+    Returns:
+        [K] float64, 0 to 1; NaN for a class that no pixel has and none was given.
     """
     right_k = np.diag(confusion_kk).astype(np.float64)
     union_k = confusion_kk.sum(0) + confusion_kk.sum(1) - right_k

@@ -54,3 +54,18 @@ def real_data() -> Path:
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the pictures of `symskip reproduce`, which take most of its own time."""
     monkeypatch.setattr("symskip_jax.reproduction.command.draw", lambda *_: None)
+
+
+@pytest.fixture
+def symskip(capfd):
+    """Runs the command in this process: what it printed, or its one line where it refuses."""
+    from symskip_jax import cli
+
+    def call(*arguments: object) -> str:
+        capfd.readouterr()
+        status = cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert status == 0 or (status, out, err.count("\n")) == (cli.EXIT_WRONG_INPUT, "", 1), err
+        return out if status == 0 else err
+
+    return call

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -38,7 +39,7 @@ def write_image(path: Path, image: np.ndarray, *params: int) -> None:
 
 def write_tfds(
     data_dir: Path,
-    splits: dict[str, tuple[np.ndarray, list[int] | list[dict[str, list[int]]]]],
+    splits: dict[str, tuple[np.ndarray, list[int] | list[dict[str, list[Any]]]]],
     *,
     config: str = "",
     version: str = "1.0.0",
@@ -47,7 +48,7 @@ def write_tfds(
 ) -> Path:
     """Write `scribbles` as TFDS would, but without TensorFlow: {split: (images, labels)}.
 
-    A label is a number, or the numbers of several features by name.
+    A label is a number, or the numbers, or a text as bytes, of several features by name.
     """
     folder = data_dir / "scribbles" / config / version
     folder.mkdir(parents=True)
@@ -64,7 +65,9 @@ def write_tfds(
             png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
             example.features.feature["image"].bytes_list.value.append(png)
             for name, values in (label if isinstance(label, dict) else {"label": [label]}).items():
-                example.features.feature[name].int64_list.value.extend(values)
+                feature = example.features.feature[name]
+                is_text = any(isinstance(it, bytes) for it in values)
+                (feature.bytes_list if is_text else feature.int64_list).value.extend(values)
             writer.write(example.SerializeToString())
         writer.close()
     info = {

@@ -1,5 +1,8 @@
 """`symskip probe` and `symskip visualize` from outside, on a network of two layers."""
 
+import base64
+import contextlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -9,8 +12,10 @@ import numpy as np
 import pytest
 from devkit import write_devkit
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
 from test_analysis import find_tile, read_rgb
+from test_report import Page
 
 from symskip_jax import cli
 from symskip_jax.config import config_from_flat
@@ -43,20 +48,6 @@ def run(tmp_path_factory, data) -> Path:
     arguments = command.pretrain(workdir, f"npz:{data}", "--config.pretrain.epochs=2")
     assert cli.main([*map(str, arguments)]) == 0
     return workdir
-
-
-@pytest.fixture
-def symskip(capfd):
-    """Runs the command in this process: what it printed, or its one line where it refuses."""
-
-    def call(*arguments: object) -> str:
-        capfd.readouterr()
-        status = cli.main([str(argument) for argument in arguments])
-        out, err = capfd.readouterr()
-        assert status == 0 or (status, out, err.count("\n")) == (cli.EXIT_WRONG_INPUT, "", 1), err
-        return out if status == 0 else err
-
-    return call
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +192,9 @@ def test_features_that_do_not_fit_ask_for_a_grid(run, symskip, tmp_path, monkeyp
     assert [layer["classification"]["features"] for layer in found.values()] == [4, 8]
 
 
-def test_maps_are_drawn_over_the_images_and_measured(run, data, symskip):
-    printed = json.loads(symskip("visualize", f"--workdir={run}", "--images=3", "--channels=2"))
+def test_maps_are_drawn_over_the_images_and_measured(run, data, looked):
+    *layers, _, _ = looked[1]
+    printed = json.loads(layers[-1])
     found = json.loads((run / "images" / "maps_encoder.1.relu.json").read_text())
     assert printed["layer"] == found["layer"] == "encoder.1.relu"
     assert found["images"] == 16 and found["corruption"] == "2 blocks of, 3x3 pixels"
@@ -219,7 +211,7 @@ def test_maps_are_drawn_over_the_images_and_measured(run, data, symskip):
 
 
 def test_an_image_that_is_not_corrupted_keeps_its_maps(run, symskip, tmp_path):
-    arguments = ("visualize", f"--workdir={run}", "--layer=encoder.0.relu", f"--out={tmp_path}")
+    arguments = ("visualize", run, "--against=train", "--layer=encoder.0.relu", f"--out={tmp_path}")
     printed = json.loads(symskip(*arguments, "--config.corruption.num_blocks=0"))
     assert printed["corrupted"] == pytest.approx(1) and printed["kept"] == pytest.approx(1)
     assert printed["between"] < 1 and printed["top_kept"] == 1
@@ -247,7 +239,8 @@ def test_two_splits_are_told_apart_on_one_sheet(run, data, symskip, tmp_path):
 
 def test_the_range_of_noise_is_told(run, symskip, tmp_path):
     noise = (f"--config.corruption.{it}" for it in ("kind=gaussian", "sigma=10", "sigma_max=100"))
-    symskip("visualize", f"--workdir={run}", "--layer=encoder.0.relu", f"--out={tmp_path}", *noise)
+    verb = ("visualize", run, "--against=train", "--layer=encoder.0.relu", f"--out={tmp_path}")
+    symskip(*verb, *noise)
     found = json.loads((tmp_path / "maps_encoder.0.relu.json").read_text())
     assert found["corruption"] == "Gaussian noise, σ = 10 to 100"
 
@@ -264,6 +257,8 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
+        (("--layer", "encoder.0.relu", "encoder.1.raw"), ["encoder.1.raw", "encoder.1.relu"]),
+        (("--layer", "a", "b", "--against=train"), ["--layer a b", "--against"]),
         (("--layer=encoder.1.raw",), ["encoder.1.raw", "encoder.1.relu"]),
         (("--images=0",), ["--images 0", "1 or more"]),
         (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
@@ -277,3 +272,144 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
 def test_what_cannot_be_drawn_is_refused(run, symskip, more, parts):
     message = symskip("visualize", f"--workdir={run}", *more)
     assert all(part in message for part in parts), message
+
+
+@pytest.fixture(scope="module")
+def looked(run) -> tuple[Page, list[str]]:
+    """The page of the pre-training, and the lines that were printed."""
+    return see(run, "--images=3", "--channels=2")
+
+
+def see(run: Path, *more: str) -> tuple[Page, list[str]]:
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        assert cli.main(["visualize", str(run), *more]) == 0
+    lines = out.getvalue().splitlines()
+    assert lines[-1] == str(run / "images" / "report.html")
+    return Page(Path(lines[-1]).read_text(encoding="utf-8")), lines
+
+
+def embedded(page: Page) -> list[bytes]:
+    return [base64.b64decode(it["src"].partition(",")[2]) for it in page.attributes("img")]
+
+
+def test_the_page_of_a_pretraining_has_every_picture_in_it(run, looked):
+    page, lines = looked
+    assert page.texts("h2") == [
+        "What it rebuilds",
+        "Filters of the first layer",
+        "Maps of its layers",
+        "Nearest neighbours",
+        "Features in a plane",
+    ]
+    layers = [f"{kind}_{name}" for name in LAYERS for kind in ("maps", "likeness")]
+    names = ["reconstructions", "filters", *layers, "neighbors", "embedding"]
+    pictures = [(run / "images" / f"{name}.png").read_bytes() for name in names]
+    assert embedded(page) == pictures
+    assert all(it["alt"] for it in page.attributes("img"))
+    measured = [json.loads(line) for line in lines[:2]]
+    cells = [row[0] for tag, _, row in page.elements if tag == "th" and row[0] in LAYERS]
+    assert cells == [it["layer"] for it in measured] == [*LAYERS]
+    values = [f"{it[key]:.2f}" for it in measured for key in ("corrupted", "occluded", "between")]
+    assert set(values) <= set(page.texts("td"))
+
+
+def test_occlusion_is_measured_as_the_cosine_of_scikit_learn(run, data, looked):
+    restored = load_variables(run)
+    model = setup.make_autoencoder(config_from_flat(restored.meta["config"]), 3)
+    normalization = Normalization.from_facts(restored.meta["normalization"])
+    clean = images_of(data, "test")[0][:, :7, :7].astype(np.float32)
+    # The crop of 7 pixels out of 8 leaves the last row and column out, half of 7 is 3.
+    occluded = clean.copy()
+    occluded[:, 2:5, 2:5] = normalization.mean
+    maps = [
+        np.asarray(
+            activations(model, setup.variables_of(restored), normalization.normalize(it))[
+                "encoder.0.relu"
+            ]
+        )
+        for it in (clean, occluded)
+    ]
+    means = []
+    for channel in range(4):
+        one, other = (it[..., channel].reshape(16, -1) for it in maps)
+        shows = one.any(1) | other.any(1)
+        if shows.any():
+            means.append(np.diag(cosine_similarity(one, other))[shows].mean())
+    printed = json.loads(looked[1][0])
+    assert printed["layer"] == "encoder.0.relu"
+    assert printed["occluded"] == pytest.approx(np.mean(means), abs=1e-5)
+
+
+def test_neighbours_share_the_class_as_scikit_learn_counts(run, data, looked):
+    restored = load_variables(run)
+    model = setup.make_autoencoder(config_from_flat(restored.meta["config"]), 3)
+    normalization = Normalization.from_facts(restored.meta["normalization"])
+    images, labels = images_of(data, "test")
+    pixels = normalization.normalize(images[:, :7, :7].astype(np.float32))
+    found = activations(model, setup.variables_of(restored), pixels)["encoder.1.relu"]
+    cosines = cosine_similarity(np.asarray(found).mean((1, 2)))
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = np.argsort(-cosines, axis=1)[:, :6]
+    printed = json.loads(looked[1][2])
+    assert printed["same_class"] == pytest.approx((labels[nearest] == labels[:, None]).mean())
+    assert printed["by_chance"] == pytest.approx(3 / 15)  # four images of each of four classes
+    sheet = np.ascontiguousarray(read_rgb(run / "images" / "neighbors.png"))
+    tops = [find_tile(sheet, images[place][:7, :7], 19) for place in (0, *nearest[0])]
+    assert None not in tops
+
+
+def test_a_classifier_shows_what_it_takes_images_for(run, data, symskip):
+    workdir = run.parent / "finetuned"
+    more = (f"--init={run}", "--config.finetune.epochs=3")
+    symskip(*command.finetune(workdir, f"npz:{data}", *more))
+    page, lines = see(workdir, "--images=2", "--layer", "encoder.1.relu", "--embedding=pca")
+    assert page.texts("h2")[0] == "What it takes them for"
+    assert (workdir / "images" / "decisions.png").read_bytes() in embedded(page)
+    assert [json.loads(line)["layer"] for line in lines[:-1]] == ["encoder.1.relu"] * 2
+    assert any("scikit-learn's PCA" in text for text in page.texts("figcaption"))
+    # A page is replaced; what is not one is left alone.
+    (workdir / "images" / "report.html").write_text("mine")
+    assert "is no page of symskip" in symskip("visualize", workdir)
+    assert (workdir / "images" / "report.html").read_text() == "mine"
+
+
+def test_images_without_classes_are_looked_at_too(run, data, symskip, tmp_path):
+    with np.load(data) as arrays:
+        images = arrays["test_images"][:5]
+    np.savez(tmp_path / "bare.npz", train_images=images, test_images=images)
+    out = tmp_path / "out"
+    bare = f"--config.data.name=npz:{tmp_path / 'bare.npz'}"
+    lines = symskip("visualize", run, bare, f"--out={out}", "--layer=encoder.0.relu").splitlines()
+    assert json.loads(lines[1]) == {
+        "layer": "encoder.0.relu",
+        "images": 5,
+        "of": f"npz:{tmp_path / 'bare.npz'} test",
+    }
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    assert any(text.startswith("A dot an image: ") for text in page.texts("figcaption"))
+
+
+def test_visualize_needs_a_run(symskip):
+    assert "symskip visualize WORKDIR" in symskip("visualize")
+
+
+@pytest.mark.parametrize(("scheme", "split"), [("voc", "val"), ("voc_segmentation", "train")])
+def test_networks_of_several_classes_an_image_show_what_they_can(symskip, tmp_path, scheme, split):
+    data = f"{scheme}:{write_devkit(tmp_path)}"
+    settings = (
+        "--config.model.blocks=(2, 0, 0, 0)",
+        "--config.data.num_labels=0",
+        f"--config.data.test_split={split}",
+        "--config.finetune.epochs=1",
+        "--config.finetune.head_epochs=0",
+    )
+    symskip(*command.finetune(tmp_path / "run", data, *settings))
+    words = ("--layer=encoder.1.relu", "--images=2", "--channels=2")
+    page = tmp_path / "run" / "images" / "report.html"
+    assert symskip("visualize", tmp_path / "run", *words).splitlines()[-1] == str(page)
+    found = Page(page.read_text(encoding="utf-8"))
+    titles = ["Filters of the first layer", "Maps of its layers", "Nearest neighbours"]
+    # There are three images in the one split, and eight in the other.
+    is_few = any("4 images at the least" in text for text in found.texts("p"))
+    assert is_few == (split == "val")
+    assert found.texts("h2") == (titles if is_few else [*titles, "Features in a plane"])

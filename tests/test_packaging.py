@@ -59,7 +59,11 @@ def test_imports_and_dependencies_are_the_same_set() -> None:
     missing = third_party_imports() - set(distributions) - {"tensorflow"}
     assert not missing, "imported but not installed with the dev and interop extras"
 
-    optional = {canonical(r) for extra in ("gcs", "prepare", "interop") for r in EXTRAS[extra]}
+    optional = {
+        canonical(requirement)
+        for extra in ("gcs", "prepare", "onnx", "interop", "tables")
+        for requirement in EXTRAS[extra]
+    }
     default = {canonical(r) for r in PROJECT["dependencies"]}
     assert imported - optional - default == set(), "imported but not declared"
     assert default - imported - INDIRECT == set(), "declared but not imported"

@@ -12,8 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from symskip_jax.analysis.deconvolution_probe import Recipe, train_stack
+from symskip_jax.analysis.features import pooled
 from symskip_jax.analysis.frozen import FrozenNetwork
-from symskip_jax.analysis.probing import pooled
 from symskip_jax.analysis.softmax_probe import HELD_OUT, fit_softmax
 from symskip_jax.analysis.standardize import ChannelScale, measure_scale
 from symskip_jax.data.splits import draw_labelled

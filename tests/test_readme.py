@@ -47,3 +47,13 @@ def test_links_and_pictures_exist() -> None:
     ]
     assert targets
     assert not [target for target in targets if not target.exists()]
+
+
+def test_the_loop_that_is_shown_trains_and_predicts(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs" / "your_loop.md").read_text()
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    exec(compile(code, "your_loop.md", "exec"), {})
+    pretrained, tuned, shapes = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"loss \d\.\d+, PSNR \d+\.\d dB", pretrained)
+    assert re.fullmatch(r"accuracy \d+%", tuned)
+    assert shapes == "(8, 10) (8, 29, 29, 8)"

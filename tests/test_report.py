@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from symskip_jax.analysis.report import Chart, Curve, Row, mean_std_text, write_report
+from symskip_jax.analysis.charts import Chart, Curve
+from symskip_jax.analysis.report import Row, mean_std_text, write_report
 from symskip_jax.analysis.sheets import reconstruction_sheet
 
 

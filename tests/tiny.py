@@ -55,7 +55,8 @@ def make_state(model, optimizer, seed=0, size=8, channels=3):
             return jnp.asarray(random.normal(0, deviation, leaf.shape), jnp.float32)
         return jnp.asarray(random.uniform(0.5, 1.5, leaf.shape), jnp.float32)
 
-    image = jnp.zeros((1, size, size, channels))
+    height, width = size if isinstance(size, tuple) else (size, size)
+    image = jnp.zeros((1, height, width, channels))
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), image, train=False))
     variables = jax.tree.map_with_path(fill, shapes)
     key = jax.random.key(seed)

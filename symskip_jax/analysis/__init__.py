@@ -1,1 +1,4 @@
-"""Pictures and pages made from results: plain arrays and numbers in, files out."""
+"""Pictures and pages made from results: plain arrays and numbers in, files out.
+
+Private.
+"""

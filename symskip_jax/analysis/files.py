@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -9,11 +11,18 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
     A reader, or a crash in between, finds the old file or the new one, never a part of it.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a path to write to; what is there at the end is put at `path` if nothing went wrong."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

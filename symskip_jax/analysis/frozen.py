@@ -30,11 +30,19 @@ class FrozenNetwork:
 
     def layers(self, channels: int) -> dict[str, tuple[int, int, int]]:
         """Returns the (h, w, width) of the ReLU of every encoder layer, from the image down."""
+        names = {
+            name: shape
+            for name, shape in self.shapes(channels).items()
+            if name.startswith("encoder.") and name.endswith(".relu")
+        }
+        return {name: (h, w, width) for name, (h, w, width) in names.items()}
+
+    def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """Returns the shape of every activation of an image of so many channels, by name."""
         images = jax.ShapeDtypeStruct((1, *self.crop, channels), jnp.float32)
-        shapes = jax.eval_shape(lambda v, x: activations(self.model, v, x), self.variables, images)
-        names = [name for name in shapes if name.startswith("encoder.") and name.endswith(".relu")]
-        names.sort(key=lambda name: [int(part) for part in name.split(".") if part.isdigit()])
-        return {name: tuple(shapes[name].shape[1:]) for name in names}
+        found = jax.eval_shape(lambda v, x: activations(self.model, v, x), self.variables, images)
+        names = sorted(found, key=_in_order)
+        return {name: tuple(found[name].shape[1:]) for name in names}
 
     def cropped(self, images_bhwc: Array) -> Array:
         """Returns the central crops of pixels [B, H, W, C] on the 0-255 scale, float32."""
@@ -52,3 +60,8 @@ class FrozenNetwork:
         """
         found = activations(self.model, variables, self.normalized(images_bhwc))
         return found[name].astype(jnp.float32)
+
+
+def _in_order(name: str) -> list[tuple[bool, int, str]]:
+    """Sorts names by their words, numbers by their size."""
+    return [(it.isdigit(), int(it) if it.isdigit() else 0, it) for it in name.split(".")]

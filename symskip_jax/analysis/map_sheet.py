@@ -1,6 +1,6 @@
 """Maps of a layer laid over the images they were made of (figures 5 and 6)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -16,62 +16,54 @@ from symskip_jax.analysis.sheets import Row, draw_sheet, magnified
 _COLOURS = "inferno"
 # What of a tile is colour where a map is 0.
 _LEAST_OPACITY = 0.4
+_MARKERS = "o^s"
 
 
 def draw_maps(
     path: Path,
-    images: tuple[np.ndarray, np.ndarray],
-    maps: tuple[np.ndarray, np.ndarray],
+    images: Mapping[str, np.ndarray],
+    maps: Mapping[str, np.ndarray],
     stride: int,
     titles: Sequence[str],
 ) -> None:
-    """Writes a PNG: of each image the clean one and its maps, the corrupted one's right below.
+    """Writes a PNG: of each image the clean one and its maps, those of its changed ones below.
 
     A channel has one scale, from 0 to the most that it shows on any of the images.
 
     Args:
         path: of the PNG.
-        images: clean and corrupted, uint8 [N, H, W, 1 or 3].
+        images: uint8 [N, H, W, 1 or 3] by what was done to them, `clean` and so on.
         maps: of the channels to draw, [N, h, w, K], likewise.
         stride: pixels between two positions of a map.
         titles: K, of the channels.
     """
-    most_k = np.maximum(maps[0].max((0, 1, 2)), maps[1].max((0, 1, 2)))
-    tiles = [
-        _tiles(pixels, shown / np.where(most_k > 0, most_k, 1), stride)
-        for pixels, shown in zip(images, maps, strict=True)
-    ]
-    groups = [
-        [Row("clean", clean), Row("corrupted", corrupted)]
-        for clean, corrupted in zip(*tiles, strict=True)
-    ]
+    most_k = np.max([it.max((0, 1, 2)) for it in maps.values()], axis=0)
+    tiles = {
+        name: _tiles(pixels, maps[name] / np.where(most_k > 0, most_k, 1), stride)
+        for name, pixels in images.items()
+    }
+    count = len(next(iter(tiles.values())))
+    groups = [[Row(name, it[index]) for name, it in tiles.items()] for index in range(count)]
     draw_sheet(groups, path, ["image", *titles])
 
 
-def draw_likeness(
-    path: Path, corrupted_c: np.ndarray, between_c: np.ndarray, overall: Sequence[float | None]
-) -> None:
+def draw_likeness(path: Path, likeness: Mapping[str, np.ndarray]) -> None:
     """Writes `path`.png and `path`.svg: each channel's likeness, those most active first.
 
     Args:
         path: without a suffix.
-        corrupted_c: [C] see `MapStability`; channels without one are left out.
-        between_c: [C] likewise.
-        overall: the means over channels of the two, drawn as lines.
+        likeness: [C] by what is compared, see `MapStability`; channels without one, NaN, are left
+            out. The means over channels are drawn as lines.
     """
     figure = Figure(figsize=(6.4, 3.8), dpi=120, layout="constrained")
     axes = figure.subplots()
-    series = {
-        "clean and corrupted image": (corrupted_c, "o"),
-        "two different images": (between_c, "^"),
-    }
-    styles = line_styles(series)
-    for (label, (values, marker)), mean in zip(series.items(), overall, strict=True):
+    styles = line_styles(likeness)
+    for (label, values), marker in zip(likeness.items(), _MARKERS, strict=False):
         colour = styles[label].colour
         ranks = np.arange(1, len(values) + 1)
         axes.plot(ranks, values, marker, color=colour, label=label, markersize=4, alpha=0.8)
-        if mean is not None:
-            axes.axhline(mean, color=colour, linewidth=1)
+        if not np.isnan(values).all():
+            axes.axhline(float(np.nanmean(values)), color=colour, linewidth=1)
     axes.set_title("cosine between two maps of a channel", fontsize=10, loc="left")
     axes.set_xlabel("channel, the most active first; lines are means over channels")
     axes.set_ylim(-0.02, 1.02)

@@ -13,7 +13,10 @@ from symskip_jax.analysis.figures import GRID_COLOUR, save_figure
 _PANELS = {
     "classification": ("accuracy", 100.0, "softmax regression: test accuracy (%)"),
     "reconstruction": ("psnr", 1.0, "stack of deconvolutions: test PSNR (dB)"),
+    "few_shot": ("accuracy", 100.0, "few labels a class, mean ± sd of draws: test accuracy (%)"),
+    "knn": ("accuracy", 100.0, "nearest neighbours by cosine: test accuracy (%)"),
 }
+_COLUMNS = 2
 _MARKERS = "osD^vP"
 
 
@@ -24,8 +27,9 @@ def draw_probes(path: Path, probes: Mapping[str, Mapping[str, Any]]) -> None:
         path: without a suffix.
         probes: what `symskip probe` keeps, by label.
     """
-    width = 0.4 + 4.8 * len(_panels(probes))
-    figure = Figure(figsize=(width, 4.0), dpi=120, layout="constrained")
+    columns, rows = _arrange(len(_panels(probes)))
+    size = (0.4 + 4.8 * columns, 0.6 + 3.4 * rows)
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     plot_probes(figure, probes)
     save_figure(figure, path)
 
@@ -34,26 +38,34 @@ def plot_probes(figure: FigureBase, probes: Mapping[str, Mapping[str, Any]]) -> 
     """Draws the same into a figure, or a part of one, laid out with constraints."""
     panels = _panels(probes)
     styles = line_styles(probes)
-    drawn = figure.subplots(1, len(panels), squeeze=False)[0]
+    columns, rows = _arrange(len(panels))
+    drawn = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in drawn[len(panels) :]:
+        axes.remove()
+    drawn = drawn[: len(panels)]
     for axes, kind in zip(drawn, panels, strict=True):
         key, factor, title = _PANELS[kind]
         for i, (label, found) in enumerate(probes.items()):
             measured = [
-                (number, factor * layer[kind][key])
+                (number, factor * layer[kind][key], factor * layer[kind].get("std", 0))
                 for number, layer in enumerate(found["layers"].values(), start=1)
                 if kind in layer
             ]
             style, dash = styles[label], "-"
             if style.dash != "none":
                 dash = (0, tuple(float(length) for length in style.dash.split()))
+            numbers, values, spreads = zip(*measured, strict=True) if measured else ((), (), ())
             axes.plot(
-                *zip(*measured, strict=True) if measured else ((), ()),
+                numbers,
+                values,
                 label=label,
                 color=style.colour,
                 linestyle=dash,
                 marker=_MARKERS[i % len(_MARKERS)],
                 markersize=5,
             )
+            if any(spreads):
+                axes.errorbar(numbers, values, spreads, fmt="none", ecolor=style.colour, capsize=2)
         axes.set_title(title, fontsize=10, loc="left")
         axes.set_xlabel("encoder layer (ReLU), 1 is next to the image")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -72,3 +84,8 @@ def _panels(probes: Mapping[str, Mapping[str, Any]]) -> list[str]:
         for kind in _PANELS
         if any(kind in layer for found in probes.values() for layer in found["layers"].values())
     ]
+
+
+def _arrange(panels: int) -> tuple[int, int]:
+    """Returns the columns and rows that so many panels stand in."""
+    return min(panels, _COLUMNS), -(-panels // _COLUMNS)

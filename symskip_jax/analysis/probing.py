@@ -13,6 +13,7 @@ from jax import Array
 
 from symskip_jax import metrics
 from symskip_jax.analysis.deconvolution_probe import Recipe, train_stack
+from symskip_jax.analysis.features import pooled
 from symskip_jax.analysis.frozen import FrozenNetwork
 from symskip_jax.analysis.softmax_probe import fit_softmax
 from symskip_jax.analysis.standardize import ChannelScale, measure_scale
@@ -98,23 +99,6 @@ def classify(
         "count": len(found),
         "seconds": round(time.perf_counter() - began, 3),
     }
-
-
-def pooled(activation_bhwc: Array, grid: int) -> Array:
-    """Returns the means [B, g, g, C] over g x g cells of an activation; grid 0 leaves it whole.
-
-    Cells are as even as whole positions allow; a side shorter than the grid is left as it is.
-    """
-    if grid:
-        for axis in (1, 2):
-            size = activation_bhwc.shape[axis]
-            edges = np.linspace(0, size, min(grid, size) + 1).round().astype(int)
-            cells = np.zeros((len(edges) - 1, size), np.float32)
-            for cell, (low, high) in zip(cells, zip(edges, edges[1:], strict=False), strict=True):
-                cell[low:high] = 1 / (high - low)
-            mean = jnp.tensordot(activation_bhwc, cells, (axis, 1), precision="highest")
-            activation_bhwc = jnp.moveaxis(mean, -1, axis)
-    return activation_bhwc
 
 
 def rebuild(

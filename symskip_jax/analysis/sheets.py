@@ -115,9 +115,9 @@ def _png(groups: Sequence[Sequence[Row]], titles: Sequence[str] | None) -> bytes
     figure = Figure(figsize=(sheet_w / _DPI, sheet_h / _DPI), dpi=_DPI)
 
     def write(text: str, x: float, y: float, align: str) -> None:
-        figure.text(
-            x / sheet_w, 1 - y / sheet_h, text, ha=align, va="center", fontsize=_FONT_POINTS
-        )
+        place = x / sheet_w, 1 - y / sheet_h
+        # Formulas are not meant: a class may be called anything.
+        figure.text(*place, text, ha=align, va="center", fontsize=_FONT_POINTS, parse_math=False)
 
     def left_of(column: int) -> int:
         return label_px + column * (tile_w + _GAP_PX)

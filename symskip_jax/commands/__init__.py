@@ -1,1 +1,4 @@
-"""What `symskip` takes, verb by verb, and where it goes; light until it goes there."""
+"""What `symskip` takes, verb by verb, and where it goes; light until it goes there.
+
+Private.
+"""

@@ -12,15 +12,18 @@ EXAMPLES = {
 examples:
   symskip probe --workdir runs/4k
   symskip probe --workdir runs/4k-ft --kind classification --beside runs/4k
+  symskip probe --workdir runs/4k --kind linear few_shot knn --layers encoder.3.relu
   symskip probe --config configs/cifar10_4k.py --workdir runs/4k-untrained --init_only
 """,
     "visualize": """\
 examples:
-  symskip visualize --workdir runs/4k
-  symskip visualize --workdir runs/4k --layer encoder.2.relu --images 4
-  symskip visualize --workdir runs/animals --config.data.test_split=animals_validation \
+  symskip visualize runs/4k
+  symskip visualize runs/4k-ft --layer encoder.0.relu encoder.7.relu --embedding pca
+  symskip visualize runs/animals --config.data.test_split=animals_validation \
       --against vehicles_validation
-  symskip visualize --reconstructions --workdir runs/gaussian runs/big_block runs/small_blocks
+  symskip visualize runs/gaussian runs/big_block runs/small_blocks --reconstructions
+
+without --against and --reconstructions, everything: pictures, and report.html with all of them
 """,
 }
 
@@ -33,7 +36,12 @@ def describe(add: AddVerb) -> None:
     probe.add_argument("--workdir", required=True, type=folder_here, help="folder of the run")
     probe.add_argument("--step", default="latest", help=STEP_HELP)
     probe.add_argument(
-        "--kind", choices=("classification", "reconstruction", "both"), default="both"
+        "--kind",
+        nargs="+",
+        choices=("classification", "linear", "reconstruction", "both", "few_shot", "knn", "all"),
+        default=["both"],
+        help="linear is another word for classification; both, the default, is the first and "
+        "reconstruction; all is everything",
     )
     probe.add_argument(
         "--layers", nargs="+", metavar="LAYER", help="as encoder.0.relu; default all ReLUs"
@@ -56,34 +64,46 @@ def describe(add: AddVerb) -> None:
         help="the network of --config, untrained, as a control; WORKDIR is only written to",
     )
     visualize = add(
-        "visualize", "what a layer shows, clean and corrupted; or what is rebuilt", True
+        "visualize", "what a network has learned, in pictures and on one page; or one of them", True
+    )
+    visualize.add_argument(
+        "runs", type=folder_here, nargs="*", metavar="WORKDIR", help="folder of the run"
     )
     visualize.add_argument(
         "--workdir",
-        required=True,
         type=folder_here,
         nargs="+",
-        help="folder of the run, or of several",
+        default=[],
+        help="the same, if you like; several with --reconstructions",
     )
     visualize.add_argument("--step", default="latest", help=STEP_HELP)
     visualize.add_argument(
         "--reconstructions",
         action="store_true",
-        help="draw what each of the runs rebuilds, instead of the maps of one",
+        help="draw what each of the runs rebuilds, and nothing else",
     )
     visualize.add_argument(
-        "--layer", help="as encoder.11.relu; default the 12th ReLU, or the deepest of fewer"
+        "--layer",
+        nargs="+",
+        help="as encoder.11.relu; default the first, the middle and the deepest ReLU, with "
+        "--against the 12th, or the deepest of fewer; the last named gives the features",
     )
     visualize.add_argument(
         "--against",
         metavar="SPLIT",
-        help="draw its images too, and the channels that tell the two apart best",
+        help="draw maps alone, of its images too, and the channels that tell the two apart best",
     )
     visualize.add_argument(
         "--images", type=int, default=6, metavar="N", help="how many are drawn; default 6"
     )
     visualize.add_argument(
         "--channels", type=int, default=8, metavar="N", help="how many maps of each; default 8"
+    )
+    visualize.add_argument(
+        "--embedding",
+        choices=("tsne", "pca"),
+        default="tsne",
+        help="how features are put into a plane; default tsne",
     )
     visualize.add_argument(
         "--out", type=Path, metavar="DIR", help="folder to write to; default images in the workdir"
@@ -99,7 +119,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     """
     prepare_libraries()
     if arguments.verb == "probe":
-        from symskip_jax.experiments.probe import KINDS, probe
+        from symskip_jax.experiments.probe import ALL_KINDS, KINDS, probe
+
+        meant = {"linear": ("classification",), "both": KINDS, "all": ALL_KINDS}
+        asked = {kind for word in arguments.kind for kind in meant.get(word, (word,))}
 
         if arguments.init_only and arguments.step != "latest":
             raise UserError(
@@ -108,7 +131,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         probe(
             arguments.workdir,
             step=arguments.step,
-            kinds=KINDS if arguments.kind == "both" else (arguments.kind,),
+            kinds=[kind for kind in ALL_KINDS if kind in asked],
             layers=arguments.layers,
             out=arguments.out,
             beside=arguments.beside,
@@ -117,40 +140,67 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
             overrides=overrides,
         )
         return 0
-    from symskip_jax.experiments.visualize import visualize_maps, visualize_reconstructions
+    _visualize(arguments, overrides)
+    return 0
 
+
+def _visualize(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    workdirs = _workdirs(arguments)
+    common = {
+        "step": arguments.step,
+        "images": arguments.images,
+        "out": arguments.out,
+        "config_path": arguments.config,
+        "overrides": overrides,
+    }
+    layers = arguments.layer
+    if arguments.reconstructions:
+        from symskip_jax.experiments.visualize import visualize_reconstructions
+
+        visualize_reconstructions(workdirs, **common)
+    elif arguments.against is not None:
+        from symskip_jax.experiments.visualize import visualize_maps
+
+        visualize_maps(
+            workdirs[0],
+            layer=None if layers is None else layers[0],
+            against=arguments.against,
+            channels=arguments.channels,
+            **common,
+        )
+    else:
+        from symskip_jax.experiments.visualize_page import visualize_page
+
+        visualize_page(
+            workdirs[0],
+            layers=layers,
+            channels=arguments.channels,
+            embedding=arguments.embedding,
+            **common,
+        )
+
+
+def _workdirs(arguments: argparse.Namespace) -> list[Path]:
+    """Returns the folders to visualize, when all arguments make sense together."""
+    workdirs = [*arguments.runs, *arguments.workdir]
+    if not workdirs:
+        raise UserError("`symskip visualize` needs the folder of a run: symskip visualize WORKDIR")
     for name in ("images", "channels"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} {getattr(arguments, name)} must be 1 or more")
+    layers, against = arguments.layer, arguments.against
     if arguments.reconstructions:
-        for name in ("layer", "against"):
-            if (value := getattr(arguments, name)) is not None:
+        named = {"--layer": layers and " ".join(layers), "--against": against}
+        for option, value in named.items():
+            if value is not None:
                 raise UserError(
-                    f"--{name} {value} means nothing with --reconstructions: leave one of them away"
+                    f"{option} {value} means nothing with --reconstructions: leave one of them away"
                 )
-        visualize_reconstructions(
-            arguments.workdir,
-            step=arguments.step,
-            images=arguments.images,
-            out=arguments.out,
-            config_path=arguments.config,
-            overrides=overrides,
-        )
-        return 0
-    if len(arguments.workdir) > 1:
+    elif len(workdirs) > 1:
         raise UserError(
-            f"--workdir names {len(arguments.workdir)} runs, and maps are drawn of one; "
+            f"{len(workdirs)} runs are named, and one can be looked at; "
             "--reconstructions draws several"
         )
-    visualize_maps(
-        arguments.workdir[0],
-        step=arguments.step,
-        layer=arguments.layer,
-        against=arguments.against,
-        images=arguments.images,
-        channels=arguments.channels,
-        out=arguments.out,
-        config_path=arguments.config,
-        overrides=overrides,
-    )
-    return 0
+    if against is not None and layers and len(layers) > 1:
+        raise UserError(f"--layer {' '.join(layers)} names several, and --against draws one")
+    return workdirs

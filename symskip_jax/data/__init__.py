@@ -1,1 +1,4 @@
-"""Where images come from: named sources, what fits in memory, and draws of labels."""
+"""Where images come from: named sources, what fits in memory, and draws of labels.
+
+Private.
+"""

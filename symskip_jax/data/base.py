@@ -107,6 +107,10 @@ class Source(Protocol):
         """Name one image as a person would find it again, for messages."""
         return f"image {index} of {self.name}"
 
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Name images as the dataset itself does, by file or id; by their place if it does not."""
+        return [str(index) for index in indices]
+
     @property
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes; None where the images have no labels."""

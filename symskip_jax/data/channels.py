@@ -53,6 +53,10 @@ class _InChannels(Source):
         """Name one image as the source does."""
         return self._source.describe(index)
 
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Name images as the source does."""
+        return self._source.names(indices)
+
     def _convert(self, stored: Stored) -> Stored:
         if not isinstance(stored.image, np.ndarray):
             return stored

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -110,6 +111,10 @@ class FolderSource(Source):
     def describe(self, index: int, /) -> str:
         """Give the path of one image."""
         return os.path.join(self._root, self._paths[index])
+
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Give the paths of images below the folder."""
+        return [self._paths[index] for index in indices]
 
 
 def _read_contents(root: Path) -> _Contents:

@@ -41,3 +41,7 @@ class Subset(Source):
     def describe(self, index: int, /) -> str:
         """Name one image as the source does."""
         return self._source.describe(int(self._indices[index]))
+
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Name images as the source does."""
+        return self._source.names(self._indices[np.asarray(indices)].tolist())

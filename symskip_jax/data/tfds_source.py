@@ -46,6 +46,9 @@ def open_tfds(name: str, split: str, data_dir: str | None = None) -> Source:
 # ArrayRecord reads many at once in threads that it starts for that, which is dear for so few.
 FEW = 32
 
+# What datasets call the name or the id of an image, a text, the first of them first.
+NAME_FEATURES = ("id", "image_id", "file_name", "filename", "image/filename")
+
 LARGE = 100_000  # images, of which the labels take long to read
 
 log = logging.getLogger(__name__)
@@ -83,6 +86,8 @@ class TfdsSource(Source):
             builder: Any = tfds.builder_from_directory(self._prepared.path)
             features: dict[str, Any] = dict(builder.info.features.items())
         _check_image(features, f"tfds:{name}")
+        texts = [it for it in NAME_FEATURES if isinstance(features.get(it), tfds.features.Text)]
+        self._name_feature = texts[0] if texts else None
         self._records = _open_split(builder, split, f"tfds:{name}", self._prepared)
         class_names = _class_names(features.get("label"))
         kind = "class" if class_names else "none"
@@ -110,6 +115,18 @@ class TfdsSource(Source):
                 index, self._read(self.describe(index), lambda index=index: read_one(index))
             )
             for index in indices
+        ]
+
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Give what the records hold as the name or the id of an image; they are read for that."""
+        name = self._name_feature
+        if name is None:
+            return super().names(indices)
+        records = self._read("a record", lambda: self._records.__getitems__(list(indices)))
+        texts = [_features(it)[name].bytes_list.value for it in records]
+        return [
+            text[0].decode(errors="backslashreplace") if text else str(index)
+            for index, text in zip(indices, texts, strict=True)
         ]
 
     def labels(self) -> np.ndarray:

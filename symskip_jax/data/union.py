@@ -110,6 +110,10 @@ class Union(Source):
         source, place = self._find(index)
         return source.describe(place)
 
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Name images as their own sources do; two of them may have the same name."""
+        return [source.names([place])[0] for source, place in map(self._find, indices)]
+
     def _find(self, index: int) -> tuple[Source, int]:
         part = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._sources[part], int(index - self._starts[part])

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -55,6 +56,10 @@ class _VocSource(Source):
     def describe(self, index: int, /) -> str:
         """Give the path of one image."""
         return str(self._root / "JPEGImages" / f"{self._ids[index]}.jpg")
+
+    def names(self, indices: Sequence[int], /) -> list[str]:
+        """Give VOC's ids of images."""
+        return [self._ids[index] for index in indices]
 
     def fingerprint(self) -> str:
         """Give 16 digits of the devkit's ids and of the sizes of the images' files.

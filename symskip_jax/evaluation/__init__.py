@@ -1,1 +1,4 @@
-"""Protocols that measure a trained network, every image counted exactly once."""
+"""Protocols that measure a trained network, every image counted exactly once.
+
+Private.
+"""

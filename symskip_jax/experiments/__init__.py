@@ -1,1 +1,4 @@
-"""One short module for each verb of the command: config in, files and figures out."""
+"""One short module for each verb of the command: config in, files and figures out.
+
+Private.
+"""

@@ -166,6 +166,7 @@ _RULES = {
     "run.checkpoint_every": _POSITIVE,
     "run.keep_checkpoints": _COUNT,
     "run.eval_batch_size": _COUNT,
+    "run.monitor_images": _COUNT_OR_NONE,
     "run.profile_steps": _Rule(
         lambda values: not values or (len(values) == 2 and 0 <= values[0] < values[1]),
         "empty, or two steps in increasing order",

@@ -42,6 +42,11 @@ def evaluate(workdir: Path, step: str, config_path: str | None, overrides: list[
         UserError: there is no such checkpoint, or the data does not suit the network.
     """
     restored = load_variables(workdir, choose_step(workdir, step))
+    if restored.meta["verb"] == "import":
+        raise UserError(
+            f"--workdir {workdir} holds an encoder alone, which gives nothing to measure; "
+            "`symskip finetune --init` goes on from it"
+        )
     own = config_from_flat(restored.meta["config"])
     is_autoencoder = restored.meta["verb"] == "pretrain"
     config = own if config_path is None else load_config(config_path)

@@ -12,6 +12,7 @@ from symskip_jax.evaluation.reconstruction import Rebuilt, rebuilder, reconstruc
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_train_and_test
+from symskip_jax.experiments.monitoring import make_monitor
 from symskip_jax.experiments.objective import check_objective, make_objective
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.models import AutoEncoder
@@ -100,6 +101,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
         functools.partial(test.spread(mesh, stops).parts, config.run.eval_batch_size),
     )
     rebuild = rebuilder(model, normalization, corruption, crop)
+    monitor = make_monitor(config, model, normalization, corruption, train, test, mesh, stops)
     shown = test.first(SHEET_IMAGES)
 
     def evaluate(state: TrainState) -> dict[str, float]:
@@ -112,7 +114,7 @@ def pretrain(config: ConfigDict, workdir: Path) -> TrainState:
                 write_sheet(path, rebuild(drawn[0], drawn[1], shown))
             except OSError as error:  # a picture less must not end a run
                 log.warning("%s cannot be written (%s)", path, error.strerror)
-        return measure(variables, strength)
+        return {**measure(variables, strength), **monitor(variables)}
 
     def fresh_state() -> TrainState:
         state = make_sharded(make, config.seed, mesh, sharded)

@@ -1,7 +1,7 @@
 """`symskip probe`: how well each layer classifies and rebuilds images (section 5.1, figure 3)."""
 
+import functools
 import json
-import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,24 +11,29 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from symskip_jax.analysis.deconvolution_probe import Recipe
+from symskip_jax.analysis.features import Extracted, extract_features
+from symskip_jax.analysis.label_probes import measure_few_shot, measure_neighbors
 from symskip_jax.analysis.probing import Examples, classify, rebuild
 from symskip_jax.config import flat, load_config
+from symskip_jax.data.parts import parts_of
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.batches import Parts
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.finetune import draw, require_labels
 from symskip_jax.experiments.inputs import Input, load_train_and_test, memory_bytes
 from symskip_jax.experiments.networks import open_run, untrained_network
+from symskip_jax.experiments.probe_table import header, row
 from symskip_jax.models.deconvolutions import sizes_between, stack_shape
 from symskip_jax.training.workdir import make_workdir, write_json
 
+# The paper's two; and what its layers are asked besides, of features averaged over positions.
 KINDS = ("classification", "reconstruction")
+POOLED_KINDS = {"few_shot": measure_few_shot, "knn": measure_neighbors}
+ALL_KINDS = (*KINDS, *POOLED_KINDS)
 MIN_DECONVOLUTIONS = 3
 
 # Of the memory, for the features of all images; they are there twice for a moment.
 FEATURES_SHARE = 0.3
-
-_HEADER = f"{'layer':<18}{'size':>12}{'features':>10}{'accuracy':>10}{'PSNR':>10}{'seconds':>9}"
 
 
 def probe(
@@ -51,7 +56,7 @@ def probe(
     Args:
         workdir: of the run.
         step: `latest`, `best` or a number.
-        kinds: of `KINDS`.
+        kinds: of `ALL_KINDS`.
         layers: names, as `encoder.0.relu`; None for all.
         out: JSON file to write, and a PNG and an SVG beside it; None for `probe.json` in `workdir`.
         beside: folders that were probed too (or their JSON files), to be drawn in the same chart.
@@ -104,15 +109,25 @@ def probe(
     def parts() -> Iterable[Any]:
         return test.parts(config.run.eval_batch_size)
 
+    @functools.lru_cache(maxsize=1)  # of one layer, for all kinds
+    def pooled_features(name: str) -> tuple[Extracted, Extracted]:
+        arrays = {"image": examples.images_nhwc, "label": examples.labels_n}
+        size = min(config.run.eval_batch_size, len(examples.images_nhwc))
+        learnt = extract_features(network, name, lambda: parts_of(arrays, size))
+        return learnt, extract_features(network, name, parts)
+
     print(f"{len(train):,} images to learn from, {len(test):,} to measure on", file=sys.stderr)
-    print(_HEADER, flush=True)
+    print(header(kinds), flush=True)
     for name in chosen:
         for kind in kinds:
             if kind not in found["layers"][name]:
-                measured = _measure(kind, config, network, name, shapes, examples, parts)
+                if kind in POOLED_KINDS:
+                    measured = POOLED_KINDS[kind](*pooled_features(name))
+                else:
+                    measured = _measure(kind, config, network, name, shapes, examples, parts)
                 found["layers"][name][kind] = measured
                 write_json(out, found)
-        print(_row(name, found["layers"][name]), flush=True)
+        print(row(name, found["layers"][name], kinds), flush=True)
     write_json(out, found)
     # It imports matplotlib, which need not hold up the first layer.
     from symskip_jax.analysis.probe_chart import draw_probes
@@ -246,20 +261,6 @@ def _measure(
     )
     recipe = Recipe(settings.epochs, settings.batch_size, settings.learning_rate, config.seed)
     return rebuild(network, name, shape, train, test, recipe, batch_size)
-
-
-def _row(name: str, layer: dict[str, Any]) -> str:
-    size = "x".join(str(n) for n in layer["shape"])
-    done = [layer[kind] for kind in KINDS if kind in layer]
-    features = f"{math.prod(layer['shape']):,}"
-    accuracy, psnr = "-", "-"
-    if "classification" in layer:
-        features = f"{layer['classification']['features']:,}"
-        accuracy = f"{layer['classification']['accuracy']:.2%}"
-    if "reconstruction" in layer:
-        psnr = f"{layer['reconstruction']['psnr']:.2f} dB"
-    seconds = sum(part["seconds"] for part in done)
-    return f"{name:<18}{size:>12}{features:>10}{accuracy:>10}{psnr:>10}{seconds:>9.1f}"
 
 
 def _label(workdir: Path, out: Path) -> str:

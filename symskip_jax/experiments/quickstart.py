@@ -12,7 +12,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from symskip_jax.analysis.report import Chart, Curve, Row, mean_std_text, write_report
+from symskip_jax.analysis.charts import Chart, Curve
+from symskip_jax.analysis.report import Row, mean_std_text, write_report
 from symskip_jax.config import load_config
 from symskip_jax.experiments.finetune import finetune
 from symskip_jax.experiments.pretrain import pretrain

@@ -134,7 +134,7 @@ class _Table(NamedTuple):
 def _autoencoder(restored: Restored, workdir: Path) -> AutoEncoder:
     if restored.meta["verb"] != "pretrain":
         raise UserError(
-            f"--workdir {workdir} holds a classifier, which restores nothing; give that of a "
+            f"--workdir {workdir} holds no auto-encoder, so nothing restores; give that of a "
             "pre-training"
         )
     config = config_from_flat(restored.meta["config"])

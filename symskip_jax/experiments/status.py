@@ -27,18 +27,27 @@ def status(workdir: Path, *, as_json: bool) -> bool:
     Raises:
         UserError: there is no run.
     """
-    found = read_status(workdir)
+    found = look_up(workdir)
     if not found:
         what = "a run that has not begun" if (workdir / "config.json").exists() else "no run"
         raise UserError(f"--workdir {workdir} holds {what}: no status.json in it")
-    if found["state"] == "running" and not _is_alive(workdir, found):
-        found["state"] = "dead"
     found["checkpoints"] = sorted(
         int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()
     )
     found["stacks"] = sorted(str(path) for path in (workdir / STACKS).glob("*.txt"))
     print(json.dumps(found, indent=1) if as_json else text(workdir, found))
     return found["state"] in ("running", "finished")
+
+
+def look_up(workdir: Path) -> dict[str, Any]:
+    """Returns what a run last said of itself, its state `dead` where it can say no more.
+
+    Empty where it said nothing.
+    """
+    found = read_status(workdir)
+    if found and found["state"] == "running" and not _is_alive(workdir, found):
+        found["state"] = "dead"
+    return found
 
 
 def text(workdir: Path, found: Mapping[str, Any]) -> str:

@@ -1,1 +1,4 @@
-"""The networks outside this package."""
+"""The networks outside this package.
+
+Private.
+"""

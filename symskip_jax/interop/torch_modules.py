@@ -4,38 +4,73 @@ State dicts have the names and layouts of the export: `encoder.{i}.conv.weight` 
 `encoder.{i}.bn.*`, `decoder.{i}.deconv.weight` (IOHW, as ConvTranspose2d), `decoder.{i}.bn.*`,
 `decoder.0.deconv.bias` and `head.*`, where decoder i is the mirror of encoder i. It needs torch
 (extra `interop`) and NumPy, not JAX: a network is given by its table of (kernel, stride, width).
+`symskip_jax.interop.torch_file.load` makes one of these of an exported file.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from symskip_jax.interop import naming
+
 # (kernel, stride, width) from the image to the deepest features.
 Table = Sequence[tuple[int, int, int]]
+Skip = Literal["symmetric", "none"]
 
 
 class ConvLayer(nn.Module):
-    """A convolution without a bias, and the BatchNorm that its output goes through."""
+    """A convolution, and the BatchNorm that its output goes through; without one it has a bias."""
 
-    def __init__(self, fan_in: int, kernel: int, stride: int, width: int) -> None:
+    def __init__(
+        self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(fan_in, width, kernel, stride, padding=kernel // 2, bias=False)
-        self.bn = nn.BatchNorm2d(width)
+        pad, bias = kernel // 2, not batch_norm
+        self.conv = nn.Conv2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
+        if batch_norm:
+            self.bn = nn.BatchNorm2d(width)
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Returns what the next layer is given."""
+        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
 
 
 class DeconvLayer(nn.Module):
-    """A deconvolution and its BatchNorm; the last one has a bias instead."""
+    """A deconvolution and its BatchNorm; the last one, or one without, has a bias instead."""
 
-    def __init__(self, fan_in: int, kernel: int, stride: int, width: int, *, last: bool) -> None:
+    def __init__(
+        self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
+    ) -> None:
         super().__init__()
-        self.deconv = nn.ConvTranspose2d(
-            fan_in, width, kernel, stride, padding=kernel // 2, bias=last
-        )
-        if not last:
+        pad, bias = kernel // 2, not batch_norm
+        self.deconv = nn.ConvTranspose2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
+        if batch_norm:
             self.bn = nn.BatchNorm2d(width)
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Returns what the next layer is given."""
+        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
+
+
+class Encoder(nn.Module):
+    """The convolutions alone: [B, C, H, W] normalised -> the deepest features [B, width, h, w]."""
+
+    def __init__(self, layers: Table, channels: int, *, batch_norm: bool = True) -> None:
+        """Builds the network.
+
+        Args:
+            layers: the encoder's table.
+            channels: C.
+            batch_norm: whether layers have BatchNorm; where not, they have biases.
+        """
+        super().__init__()
+        self.encoder = _make_encoder(layers, channels, batch_norm)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the features."""
+        return _encode(self.encoder, images)[0]
 
 
 class AutoEncoder(nn.Module):
@@ -45,7 +80,13 @@ class AutoEncoder(nn.Module):
     """
 
     def __init__(
-        self, layers: Table, channels: int, skip: Literal["symmetric", "none"] = "symmetric"
+        self,
+        layers: Table,
+        channels: int,
+        skip: Skip = "symmetric",
+        *,
+        batch_norm: bool = True,
+        skip_strength: float = 1.0,
     ) -> None:
         """Builds the network.
 
@@ -53,31 +94,54 @@ class AutoEncoder(nn.Module):
             layers: the encoder's table.
             channels: C.
             skip: `symmetric`, or `none` to keep only the one from input to output.
+            batch_norm: whether layers have BatchNorm; where not, they have biases.
+            skip_strength: what the skips inside are multiplied by.
         """
         super().__init__()
-        self.encoder = _make_encoder(layers, channels)
-        widths = [channels, *(width for _, _, width in layers)]
-        self.decoder = nn.ModuleList(
-            DeconvLayer(width, kernel, stride, widths[i], last=i == 0)
-            for i, (kernel, stride, width) in enumerate(layers)
-        )
-        self.skip = skip
+        self.encoder = _make_encoder(layers, channels, batch_norm)
+        self.decoder = nn.ModuleList(_make_decoder(layers, channels, batch_norm))
+        self.skip: Skip = skip
+        self.skip_strength = skip_strength
 
     def forward(self, images: Tensor) -> Tensor:
         """Returns the reconstruction."""
-        depth = len(self.encoder)
         x, sizes, raws = _encode(self.encoder, images)
-        # Counted from 1, convolutions 2, 4, 6 ... reach over to the decoder. The deconvolution that
-        # makes feature maps of the size and width of convolution k is the mirror of k + 1.
-        joined = {k + 1: k for k in range(2, depth, 2)} if self.skip == "symmetric" else {}
-        for number in range(depth, 1, -1):
-            layer: Any = self.decoder[number - 1]
-            x = layer.deconv(x, output_size=sizes[number - 1])
-            if number in joined:
-                x = x + raws[joined[number] - 1]
-            x = torch.relu(layer.bn(x))
+        x = _decode(self.decoder, x, sizes, raws, self.skip, self.skip_strength)
         last: Any = self.decoder[0]
         return images + last.deconv(x, output_size=sizes[0])
+
+
+class Segmenter(nn.Module):
+    """The auto-encoder with a convolution to classes in place of its last deconvolution.
+
+    [B, C, H, W] normalised -> logits [B, classes, H, W], for any height and width. The first layer
+    has stride 1.
+    """
+
+    def __init__(
+        self, layers: Table, channels: int, num_classes: int, skip: Skip = "symmetric"
+    ) -> None:
+        """Builds the network.
+
+        Args:
+            layers: the encoder's table.
+            channels: C.
+            num_classes: the background included.
+            skip: `symmetric`, or `none`.
+        """
+        super().__init__()
+        self.encoder = _make_encoder(layers, channels, batch_norm=True)
+        decoder = _make_decoder(layers, channels, batch_norm=True)
+        self.decoder = nn.ModuleDict({str(i): decoder[i] for i in range(1, len(layers))})
+        kernel, _, width = layers[0]
+        self.decoder["classes"] = nn.Conv2d(width, num_classes, kernel, padding=kernel // 2)
+        self.skip: Skip = skip
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Returns the logits."""
+        x, sizes, raws = _encode(self.encoder, images)
+        layers = [None, *(layer for name, layer in self.decoder.items() if name != "classes")]
+        return self.decoder["classes"](_decode(layers, x, sizes, raws, self.skip))
 
 
 class Classifier(nn.Module):
@@ -95,6 +159,7 @@ class Classifier(nn.Module):
         head: Literal["pool_linear", "conv_pool", "fully_connected"],
         hidden: Sequence[int] = (),
         image_size: tuple[int, int] = (0, 0),
+        batch_norm: bool = True,
     ) -> None:
         """Builds the network.
 
@@ -105,9 +170,10 @@ class Classifier(nn.Module):
             head: see `symskip_jax.models.specs.Spec`.
             hidden: widths of the hidden layers of a `fully_connected` head.
             image_size: (H, W) that a `fully_connected` head serves; others serve any.
+            batch_norm: whether layers have BatchNorm; where not, they have biases.
         """
         super().__init__()
-        self.encoder = _make_encoder(layers, channels)
+        self.encoder = _make_encoder(layers, channels, batch_norm)
         self.kind = head
         self.head = nn.ModuleDict()
         fan_in = layers[-1][2]
@@ -140,32 +206,13 @@ def to_state_dict(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor
 
     Args:
         tree: nested dicts of arrays.
-        model: an AutoEncoder or a Classifier. It only tells what a kernel is for, as its shape does
-            not.
+        model: of those above. It only tells what head there is.
 
     Returns:
         Tensors of the arrays' dtypes on the CPU, by name.
     """
-    converted = {}
-    for path, value in _leaves(tree):
-        *modules, leaf = path
-        module = model.get_submodule(".".join(modules))
-        if leaf == "kernel" and isinstance(module, nn.Linear):
-            value = value.T
-            if modules[-1] == "fc0":  # Flax flattens rows, columns, channels; torch channels first
-                channels = _width(model)
-                positions = value.shape[1] // channels
-                value = value.reshape(-1, positions, channels).swapaxes(1, 2)
-                value = value.reshape(len(value), -1)
-        elif leaf == "kernel" and value.ndim == 2:  # a product at each position
-            value = value.T[:, :, None, None]
-        elif leaf == "kernel" and isinstance(module, nn.ConvTranspose2d):
-            value = value.transpose(2, 3, 0, 1)
-        elif leaf == "kernel":
-            value = value.transpose(3, 2, 0, 1)
-        name = ".".join([*modules, _TORCH_NAMES.get(leaf, leaf)])
-        converted[name] = torch.tensor(np.ascontiguousarray(value))
-    return converted
+    arrays = naming.to_torch(tree, getattr(model, "kind", None))
+    return {name: torch.tensor(array) for name, array in arrays.items()}
 
 
 def load_variables(
@@ -181,14 +228,19 @@ def load_variables(
     model.load_state_dict(state | counters, strict=True)
 
 
-_TORCH_NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
-
-
-def _make_encoder(layers: Table, channels: int) -> nn.ModuleList:
+def _make_encoder(layers: Table, channels: int, batch_norm: bool) -> nn.ModuleList:
     widths = [channels, *(width for _, _, width in layers)]
     return nn.ModuleList(
-        ConvLayer(fan_in, *layer) for fan_in, layer in zip(widths, layers, strict=False)
+        ConvLayer(fan_in, *layer, batch_norm) for fan_in, layer in zip(widths, layers, strict=False)
     )
+
+
+def _make_decoder(layers: Table, channels: int, batch_norm: bool) -> list[DeconvLayer]:
+    widths = [channels, *(width for _, _, width in layers)]
+    return [
+        DeconvLayer(width, kernel, stride, widths[i], batch_norm and i > 0)
+        for i, (kernel, stride, width) in enumerate(layers)
+    ]
 
 
 def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size], list[Tensor]]:
@@ -198,19 +250,28 @@ def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size]
     for layer in encoder:
         sizes.append(x.shape[-2:])
         raws.append(layer.conv(x))
-        x = torch.relu(layer.bn(raws[-1]))
+        x = layer.activate(raws[-1])
     return x, sizes, raws
 
 
-def _width(model: Any) -> int:
-    return model.encoder[-1].bn.num_features
-
-
-def _leaves(
-    tree: Mapping[str, Any], path: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, (*path, key))
-        else:
-            yield (*path, key), np.asarray(value)
+def _decode(
+    decoder: Any,
+    x: Tensor,
+    sizes: Sequence[torch.Size],
+    raws: Sequence[Tensor],
+    skip: Skip,
+    skip_strength: float = 1.0,
+) -> Tensor:
+    """Returns what the last but one deconvolution makes of the features."""
+    depth = len(sizes)
+    # Counted from 1, convolutions 2, 4, 6 ... reach over to the decoder. The deconvolution that
+    # makes feature maps of the size and width of convolution k is the mirror of k + 1.
+    joined = {k + 1: k for k in range(2, depth, 2)} if skip == "symmetric" else {}
+    for number in range(depth, 1, -1):
+        layer: Any = decoder[number - 1]
+        x = layer.deconv(x, output_size=sizes[number - 1])
+        if number in joined:
+            carried = raws[joined[number] - 1]
+            x = x + (carried if skip_strength == 1 else skip_strength * carried)
+        x = layer.activate(x)
+    return x

@@ -1,4 +1,7 @@
-"""Flax modules: the auto-encoder, what is made of it, and the tables that shape them."""
+"""Flax modules: the auto-encoder, what is made of it, and the tables that shape them.
+
+Private: what is public of it is in `symskip_jax.__all__`.
+"""
 
 from symskip_jax.models.activations import activations
 from symskip_jax.models.autoencoder import AutoEncoder, Decoder, Encoder, count_inner_skips

@@ -301,6 +301,9 @@ class AutoEncoder(nn.Module):
             train: whether BatchNorm takes the statistics of the batch.
             skip_scale: what the inner skips are multiplied by: a number, or [B, inner skips] in
                 the order of `count_inner_skips`; None for 1.
+
+        Returns:
+            [B, H, W, C] normalised, float32.
         """
         features, offered = self.encoder(corrupted_bhwc, train=train)
         _, height, width, _ = corrupted_bhwc.shape

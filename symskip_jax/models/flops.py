@@ -1,6 +1,31 @@
-"""How many operations training takes, counted from the table."""
+"""How many operations a network takes, counted from its table or by XLA."""
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
 
 from symskip_jax.models.specs import Spec
+
+# A gradient step costs a forward pass, and as much again for the gradients of the activations and
+# for those of the kernels.
+PASSES_PER_STEP = 3
+
+
+def forward_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> float:
+    """Counts the floating-point operations of one image's forward pass.
+
+    XLA counts them in the network as it is before optimisation, a multiplication and an addition
+    being two; nothing is compiled.
+
+    Args:
+        model: of any kind.
+        image_shape: (H, W, C).
+    """
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
+    lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
+    analysis = lowered.cost_analysis()
+    return float(analysis["flops"]) if analysis else 0.0
 
 
 def step_flops(spec: Spec, channels: int, image_size: tuple[int, int], batch_size: int) -> int:

@@ -14,7 +14,13 @@ HeadKind = Literal["pool_linear", "conv_pool", "fully_connected"]
 
 
 class Layer(NamedTuple):
-    """One row of the table: a square convolution kernel, its stride and its number of filters."""
+    """One row of the table: a convolution.
+
+    Attributes:
+        kernel: height and width of its square kernel, in pixels.
+        stride: of both axes, in pixels.
+        width: number of filters.
+    """
 
     kernel: int
     stride: int
@@ -44,6 +50,12 @@ class Spec:
     def scaled(self, multiplier: float) -> "Spec":
         """Returns the same network with every width multiplied and rounded.
 
+        Args:
+            multiplier: above 0.
+
+        Returns:
+            A new table; this one is unchanged.
+
         Raises:
             UserError: a layer would be left without filters, or the multiplier is not finite.
         """
@@ -67,7 +79,9 @@ class Spec:
         """
         sizes = [(height, width)]
         for layer in self.layers:
-            height, width = -(-height // layer.stride), -(-width // layer.stride)
+            # Written as XLA does, which cannot tell that -(-n // s) is the same of a symbolic n.
+            height = (height - 1) // layer.stride + 1
+            width = (width - 1) // layer.stride + 1
             sizes.append((height, width))
         return tuple(sizes)
 
@@ -92,7 +106,18 @@ class Spec:
 def network_1(blocks: tuple[int, int, int, int] = (5, 5, 5, 0), n: int = 128) -> Spec:
     """CIFAR (m = 5, 5, 5, 0; n = 128) and STL-10 (m = 2, 2, 3, 3; n = 64).
 
-    Block k has blocks[k] convolutions of n * 2**k filters, the last of them with stride 2.
+    Block k has blocks[k] convolutions of n * 2**k filters, the last of them with stride 2
+    (supplement A).
+
+    Args:
+        blocks: m1 to m4, layers in each block.
+        n: filters in the first block.
+
+    Returns:
+        The table, with a head of global average pooling and one linear layer.
+
+    Raises:
+        UserError: there is no layer, or no filter.
     """
     if any(m < 0 for m in blocks) or sum(blocks) == 0 or n < 1:
         raise UserError(
@@ -106,7 +131,11 @@ def network_1(blocks: tuple[int, int, int, int] = (5, 5, 5, 0), n: int = 128) ->
 
 
 def network_2() -> Spec:
-    """CIFAR-10 with 4,000 labels: All-CNN-C without pooling."""
+    """CIFAR-10 with 4,000 labels: All-CNN-C without pooling (supplement A).
+
+    Returns:
+        The table, with a head of one 1x1 convolution and global average pooling.
+    """
     layers = (
         *(Layer(3, 1, 96), Layer(3, 1, 96), Layer(3, 2, 96)),
         *(Layer(3, 1, 192), Layer(3, 1, 192), Layer(3, 2, 192)),
@@ -116,7 +145,11 @@ def network_2() -> Spec:
 
 
 def network_3() -> Spec:
-    """PASCAL VOC and ImageNet: VGG-16 without pooling."""
+    """PASCAL VOC and ImageNet: VGG-16 without pooling (supplement A).
+
+    Returns:
+        The table, with a head of two hidden fully connected layers, which serves one size of image.
+    """
     layers = (
         *(Layer(3, 1, 64), Layer(3, 2, 64)),
         *(Layer(3, 1, 128), Layer(3, 2, 128)),
@@ -155,6 +188,9 @@ def red_net(depth: int = 30) -> Spec:
 
     Args:
         depth: convolutions and deconvolutions together, one of RED_NET_DEPTHS.
+
+    Returns:
+        The table, without BatchNorm.
 
     Raises:
         UserError: it has another depth.

@@ -1,1 +1,4 @@
-"""The paper's tables and figures as grids of commands: what to run, and what came out."""
+"""The paper's tables and figures as grids of commands: what to run, and what came out.
+
+Private.
+"""

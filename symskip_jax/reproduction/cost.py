@@ -5,21 +5,17 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from symskip_jax.config import config_from_flat, flat, load_config
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
+from symskip_jax.models.flops import PASSES_PER_STEP, forward_flops
 from symskip_jax.reproduction.datasets import ROLES
 from symskip_jax.reproduction.grid import Run
 from symskip_jax.reproduction.probe_cost import probe_flops
 
-# A gradient step costs a forward pass, and as much again for the gradients of the activations and
-# for those of the kernels.
-_PASSES = 3
 # The classes of the head hardly count.
 _CLASSES = 10
 _SHAPING = ("model.", "data.crop", "data.channels")
@@ -61,10 +57,10 @@ def run_flops(run: Run, names: Mapping[str, str]) -> float | None:
     # An epoch is whole batches: what is left over waits for the next.
     section = config[run.verb]
     steps_per_epoch = images // section.batch_size
-    passes = _PASSES * section.epochs
+    passes = PASSES_PER_STEP * section.epochs
     if run.verb == "finetune" and run.source is not None:
         # The first epochs learn the head alone.
-        passes -= (_PASSES - 1) * config.finetune.head_epochs
+        passes -= (PASSES_PER_STEP - 1) * config.finetune.head_epochs
     trained = steps_per_epoch * section.batch_size * passes
     shown = (test or 0) * (config.evaluation.crops if run.verb == "finetune" else 1)
     return forward * (trained + shown * _evaluations(config, run.verb, steps_per_epoch))
@@ -123,11 +119,7 @@ def _forward_flops(part: str, shape: str) -> float:
         model = setup.make_autoencoder(config, channels)
     else:
         model = setup.make_classifier(config, _CLASSES)
-    image = jax.ShapeDtypeStruct((1, *config.data.crop, channels), jnp.float32)
-    variables = jax.eval_shape(lambda x: model.init(jax.random.key(0), x, train=False), image)
-    lowered = jax.jit(lambda v, x: model.apply(v, x, train=False)).lower(variables, image)
-    analysis = lowered.cost_analysis()
-    return float(analysis["flops"]) if analysis else 0.0
+    return forward_flops(model, (*config.data.crop, channels))
 
 
 def _count_trained_on(run: Run, config: ConfigDict) -> int | None:

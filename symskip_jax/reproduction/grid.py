@@ -88,6 +88,8 @@ class Run:
         name = names[self.role]
         words = [self.verb, *(["--config", self.config] if self.config else [])]
         words += self.overrides(seed, name)
+        # Nothing in a table or figure comes from it.
+        words += ["--config.run.monitor_images=0"] if self.verb == "pretrain" else []
         words += [it.replace("{data}", name.partition(":")[2]) for it in self.arguments]
         if self.is_training:
             return [*words, "--workdir", own, *(["--init", *sources] if sources else [])]

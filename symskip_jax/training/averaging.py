@@ -66,7 +66,7 @@ def averaged_variables(state: TrainState | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(state, TrainState):
         kept = state.opt_state
         return kept.average if isinstance(kept, Averaged) else state.variables
-    kept = state["opt_state"]
+    kept: Any = state.get("opt_state")  # what was imported has none
     has_average = isinstance(kept, Mapping) and set(kept) == set(Averaged._fields)
     found: Mapping[str, Any] = kept["average"] if has_average else state
     # A network without BatchNorm has no statistics, and a checkpoint keeps no empty branch.

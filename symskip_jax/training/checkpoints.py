@@ -1,5 +1,6 @@
 """Checkpoints: Orbax, asynchronous and atomic, the latest two and the best kept."""
 
+import contextlib
 import json
 import logging
 import re
@@ -44,7 +45,13 @@ class _Save(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """A state and the facts saved with it."""
+    """A state and the facts saved with it.
+
+    Attributes:
+        state: tree of the run's `TrainState`: `step`, `params`, `batch_stats`, `opt_state`, `key`.
+        meta: `config` (by dotted key), `verb`, `normalization`, `channels` and what else the run
+            has saved; plain JSON.
+    """
 
     state: Any
     meta: dict[str, Any]
@@ -303,7 +310,7 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         try:
             check_seal(path)
             state = _read_arrays(path / "state")
-            meta = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
+            meta = _read_meta(path)
         # As above: whatever the libraries stumble over.
         except Exception as error:
             broken.append(f"checkpoint {path} cannot be read ({_reason(error)})")
@@ -313,6 +320,19 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
         return Restored(state, meta)
     mend = "take another run" if step is None else f"there are {steps}"
     raise UserError(f"{broken[0]}; {mend}")
+
+
+def read_meta(workdir: Path) -> dict[str, Any]:
+    """Returns the meta of the latest checkpoint where it can be read; empty where it cannot."""
+    steps = sorted(int(p.name) for p in (workdir / "checkpoints").glob("*") if p.name.isdigit())
+    for step in reversed(steps):
+        with contextlib.suppress(Exception):  # whatever the libraries stumble over
+            return _read_meta(_absolute(workdir / "checkpoints") / str(step))
+    return {}
+
+
+def _read_meta(path: epath.Path) -> dict[str, Any]:
+    return ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(path / "meta")
 
 
 def _read_arrays(path: Path) -> Any:

@@ -55,7 +55,11 @@ def multi_label_losses(logits_bk: Array, labels_bk: Array) -> tuple[Array, Array
 
 
 def multi_label_loss(logits_bk: Array, labels_bk: Array) -> tuple[Array, Measured]:
-    """Several classes an image; arguments are those of `multi_label_losses`.
+    """Several classes an image.
+
+    Args:
+        logits_bk: [B, number of classes] float32.
+        labels_bk: integer: 1 where a class is there, 0 where not, -1 where it does not count.
 
     Returns:
         The mean binary cross-entropy (nats) of all classes that count, over the batch; it as
@@ -79,7 +83,11 @@ def mask_losses(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Array]:
 
 
 def segmentation_loss(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Measured]:
-    """A class for each pixel; arguments are those of `mask_losses`.
+    """A class for each pixel.
+
+    Args:
+        logits_bhwk: [B, H, W, number of classes] float32.
+        masks_bhw: integer classes, 255 where a pixel does not count.
 
     Returns:
         The mean cross-entropy (nats) of the pixels that count, over the batch; it as `loss`, and

@@ -31,6 +31,9 @@ def data_mesh(devices: Sequence[Any] | None = None, replicas: int = 1) -> Mesh:
         devices: in any order; default all of all processes.
         replicas: groups of neighbours, within each of which an optimiser's state may be sharded.
 
+    Returns:
+        The mesh, [replicas, devices of each].
+
     Raises:
         ValueError: the replicas do not divide the devices.
     """
@@ -171,6 +174,9 @@ def jit_step(step: Step, mesh: Mesh, shardings: TrainState | None = None) -> Ste
         step: a train step with everything static bound.
         mesh: devices.
         shardings: of the state, given and returned; None where every device holds all of it.
+
+    Returns:
+        (state, batch) -> (state, metrics), compiled at its first call; the devices must divide B.
     """
     whole, split = replicated(mesh), split_over_devices(mesh)
     places = shardings or whole
@@ -207,8 +213,15 @@ def pmap_step(step: Step, devices: Sequence[Any] | None = None) -> Step:
     """Compiles a step with pmap.
 
     State and batch have a leading axis of devices ([D, ...], [D, B / D, ...]), and so has what
-    comes out. The step and its module must have been given `axis_name=DATA_AXIS`. The state is
-    donated.
+    comes out. The state is donated: do not use it again.
+
+    Args:
+        step: a train step with everything static bound; it and its module must have been given
+            `axis_name="data"`.
+        devices: D of them; default all.
+
+    Returns:
+        (state, batch) -> (state, metrics), compiled at its first call.
     """
     return jax.pmap(step, axis_name=DATA_AXIS, devices=devices, donate_argnums=0)
 
@@ -217,6 +230,13 @@ def replicate_for_pmap(tree: Any, devices: Sequence[Any]) -> Any:
     """Copies a tree of arrays to every device, with the leading axis that pmap wants.
 
     Of several processes, each gives its own devices, and has the copies on those.
+
+    Args:
+        tree: arrays [...].
+        devices: D of them.
+
+    Returns:
+        A tree like it, of arrays [D, ...].
     """
     split = split_over_devices(data_mesh(devices))
 

@@ -14,7 +14,17 @@ ADAM = optax.scale_by_adam()
 def milestone_schedule(
     learning_rate: float, milestones: Sequence[float], factor: float, steps_per_epoch: int
 ) -> optax.Schedule:
-    """Multiplies `learning_rate` by `factor` at each of `milestones` (in epochs)."""
+    """Multiplies the rate at milestones, as the paper does (supplement B).
+
+    Args:
+        learning_rate: at first.
+        milestones: in epochs, fractions included.
+        factor: that the rate is multiplied by at each.
+        steps_per_epoch: steps that an epoch has.
+
+    Returns:
+        The learning rate of each step.
+    """
     boundaries: dict[int, float] = {}
     for epoch in milestones:
         step = round(epoch * steps_per_epoch)
@@ -35,7 +45,16 @@ def warmed_up(schedule: optax.Schedule, warmup_steps: int, first_step: int = 0) 
 
 
 def cosine_schedule(learning_rate: float, held_steps: int, total_steps: int) -> optax.Schedule:
-    """Holds the rate for the first steps, then falls to 0 at `total_steps` as half a cosine."""
+    """Holds the rate for the first steps, then lets it fall to 0 as half a cosine.
+
+    Args:
+        learning_rate: at first.
+        held_steps: steps before it falls.
+        total_steps: steps after which it is 0.
+
+    Returns:
+        The learning rate of each step.
+    """
     held = optax.constant_schedule(learning_rate)
     falling = optax.cosine_decay_schedule(learning_rate, max(1, total_steps - held_steps))
     return optax.join_schedules([held, falling], [held_steps])
@@ -79,6 +98,9 @@ def make_optimizer(
         frozen: top-level names of parameters that stay as they are for the first `frozen_steps`
             steps. Their moments start when they thaw.
         frozen_steps: see above.
+
+    Returns:
+        An optax optimiser; the steps of this package tell it the loss.
     """
     if frozen_steps > 0:
         thawing = optax.conditionally_mask(rule, lambda step, **_: step >= frozen_steps)

@@ -64,6 +64,9 @@ def init_state(
         optimizer: of the steps to come.
         seed: decides the parameters and every later draw; uint32 [] as an array.
         image_shape: (H, W, C) of the network's input.
+
+    Returns:
+        The state at step 0, float32, on the default device.
     """
     init_key, run_key = jax.random.split(jax.random.key(seed))
     variables = model.init(init_key, jnp.zeros((1, *image_shape)), train=False)

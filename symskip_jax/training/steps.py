@@ -157,9 +157,23 @@ def head_step(
 ) -> tuple[TrainState, Metrics]:
     """Learns the new layers alone, on features of the encoder as it is (supplement B).
 
-    The encoder runs in inference mode: neither its parameters nor its statistics change. The
-    optimiser must hold it still too; see `symskip_jax.training.schedules.make_optimizer`. Arguments
-    and results are those of `finetune_step`.
+    The encoder runs in inference mode: neither its parameters nor its statistics change.
+
+    Args:
+        state: of the classifier.
+        batch: `image`, uint8 [B, H, W, C], and `label`, int32 [B] or as the task has it.
+        model: the classifier.
+        optimizer: that the state was made with; it must hold the encoder still too, see `frozen` of
+            `make_optimizer`.
+        transform: as in `finetune_step`.
+        normalization: as in `finetune_step`.
+        task_loss: as in `finetune_step`.
+        transform_labels: as in `finetune_step`.
+        accumulate: as in `pretrain_step`.
+        axis_name: the mapped axis under pmap.
+
+    Returns:
+        As in `finetune_step`.
     """
 
     def loss_fn(

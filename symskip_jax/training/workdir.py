@@ -34,6 +34,7 @@ _MAY_DIFFER = {
     "config.run.keep_checkpoints",
     "config.run.replicas",
     "config.run.shard_optimizer",
+    "config.run.monitor_images",
     "config.run.profile_steps",
     "config.run.stall_seconds",
     "config.pretrain.per_device_batch_size",

@@ -2,6 +2,8 @@
 
 Every random transform takes one key an image, so that an image's draw depends on nothing but its
 own key: not on the batch around it nor on the device that holds it.
+
+Private: what is public of it is in `symskip_jax.__all__`.
 """
 
 from symskip_jax.transforms.corrupt import (

@@ -10,7 +10,12 @@ from jax import Array
 
 
 class Normalization(NamedTuple):
-    """Mean and standard deviation of each channel, on the 0-255 scale."""
+    """Zero-centring and scaling of pixels (section 4).
+
+    Attributes:
+        mean: [C] of each channel, on the 0-255 scale.
+        std: [C] standard deviation of each channel, on the 0-255 scale.
+    """
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -30,9 +35,15 @@ class Normalization(NamedTuple):
 
 
 def measure_normalization(batches: Iterable[np.ndarray]) -> Normalization:
-    """Measures the channels of images, given in batches: uint8 [B, H, W, C], one not empty.
+    """Measures the channels of images.
 
     A channel without any variation gets deviation 1, so that it is only centred.
+
+    Args:
+        batches: uint8 [B, H, W, C], one of them not empty; sizes may differ.
+
+    Returns:
+        Mean and population standard deviation of each channel, on the 0-255 scale.
     """
     counts = functools.reduce(
         np.add,

@@ -14,7 +14,12 @@ from symskip_jax.transforms.randomness import Purpose, keys_for
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random crop to `crop` (h, w), then a random flip if `flip`. uint8 in, float32 0-255 out."""
+    """A random crop, then a random flip. uint8 in, float32 on the 0-255 scale out.
+
+    Attributes:
+        crop: (h, w) in pixels, at most those of the images.
+        flip: whether each image is mirrored left to right with probability one half.
+    """
 
     crop: tuple[int, int]
     flip: bool
@@ -31,7 +36,12 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainTransform:
-    """uint8 images -> (corrupted, clean), float32 on the 0-255 scale."""
+    """uint8 images -> (corrupted, clean), float32 on the 0-255 scale (section 3.3).
+
+    Attributes:
+        augmentation: crop and flip, of both alike.
+        corruption: of the first.
+    """
 
     augmentation: Augmentation
     corruption: Corruption

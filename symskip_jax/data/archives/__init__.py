@@ -1,1 +1,4 @@
-"""The archives that datasets were published as, imported without TensorFlow."""
+"""The archives that datasets were published as, imported without TensorFlow.
+
+Private.
+"""

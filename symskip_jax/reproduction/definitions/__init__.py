@@ -1,4 +1,7 @@
-"""What each experiment of the paper runs, scale by scale."""
+"""What each experiment of the paper runs, scale by scale.
+
+Private.
+"""
 
 from collections.abc import Callable
 

@@ -1,0 +1,100 @@
+"""Features of images in a plane, by scikit-learn, coloured by class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
+from sklearn.manifold import TSNE
+
+from symskip_jax.analysis.charts import line_styles
+from symskip_jax.analysis.figures import save_figure
+
+Method = Literal["tsne", "pca"]
+METHODS: tuple[Method, ...] = get_args(Method)
+# Of t-SNE, its authors' usual one; fewer where there are few images.
+PERPLEXITY = 30
+LEAST_IMAGES = 4
+# That are told apart; the images of the others are grey.
+_MOST_CLASSES = 12
+_MARKERS = "os^Dv"
+_GREY = "#9aa3aa"
+
+
+class Embedding(NamedTuple):
+    """Places in a plane, float64 [N, 2], and how they were found, in words."""
+
+    points_n2: np.ndarray
+    settings: str
+
+
+def embed(features_nd: np.ndarray, method: Method) -> Embedding:
+    """Puts features of images into a plane.
+
+    They are brought to length 1 first, so that only their directions count, as for neighbours.
+
+    Args:
+        features_nd: [N, D], N >= 4, D >= 2.
+        method: `tsne` (those that are near stay near) or `pca` (the two directions along which they
+            vary most).
+    """
+    lengths = np.linalg.norm(features_nd.astype(np.float64), axis=1, keepdims=True)
+    unit = features_nd / np.where(lengths > 0, lengths, 1)
+    if method == "pca":
+        pca = PCA(2, svd_solver="full")
+        points = pca.fit_transform(unit)
+        share = np.nan_to_num(pca.explained_variance_ratio_.sum())
+        return Embedding(points, f"scikit-learn's PCA, {share:.0%} of the variance")
+    perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
+    tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=0)
+    settings = f"perplexity {perplexity:.3g}, begun from PCA, seed 0"
+    return Embedding(tsne.fit_transform(unit), f"scikit-learn's t-SNE, {settings}")
+
+
+def draw_embedding(
+    path: Path,
+    points_n2: np.ndarray,
+    labels_n: np.ndarray | None,
+    class_names: Sequence[str] | None,
+) -> None:
+    """Writes `path`.png and `path`.svg: a dot an image, a colour and a shape a class.
+
+    Args:
+        path: without a suffix.
+        points_n2: [N, 2].
+        labels_n: integer [N], -1 where an image has no class; or None.
+        class_names: of the classes; the most frequent are told apart.
+    """
+    figure = Figure(figsize=(7.2, 5.2), dpi=110, layout="constrained")
+    axes = figure.subplots()
+    labels_n = np.full(len(points_n2), -1) if labels_n is None else labels_n
+    classes, counts = np.unique(labels_n[labels_n >= 0], return_counts=True)
+    kept = np.sort(classes[np.argsort(-counts, kind="stable")][:_MOST_CLASSES])
+    others = ~np.isin(labels_n, kept)
+    if others.any():
+        named = "others" if len(kept) else None
+        axes.plot(*points_n2[others].T, "o", color=_GREY, markersize=3, alpha=0.5, label=named)
+    names = [str(it if class_names is None else class_names[it]) for it in kept.tolist()]
+    styles = line_styles(names)
+    for index, (label, name) in enumerate(zip(kept, names, strict=True)):
+        # With six colours and five shapes no two of thirty classes look alike.
+        axes.plot(
+            *points_n2[labels_n == label].T,
+            _MARKERS[index % len(_MARKERS)],
+            color=styles[name].colour,
+            markersize=4,
+            alpha=0.7,
+            markeredgewidth=0,
+            label=name,
+        )
+    axes.set_aspect("equal", "datalim")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel("distances alone count: the axes have no unit")
+    if len(kept):
+        legend = figure.legend(loc="outside right upper", frameon=False, markerscale=1.6)
+        for text in legend.get_texts():
+            text.set_parse_math(False)  # a class may be called anything
+    save_figure(figure, path)

@@ -1,0 +1,154 @@
+"""Where images lie in a network's feature space: their nearest neighbours, and all in a plane."""
+
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+
+from symskip_jax.analysis.embedding import LEAST_IMAGES, Method, draw_embedding, embed
+from symskip_jax.analysis.features import extract_features
+from symskip_jax.analysis.frozen import FrozenNetwork
+from symskip_jax.analysis.neighbors import Neighbors, nearest_neighbors
+from symskip_jax.analysis.page import paragraph_html, picture_file_html, section_html
+from symskip_jax.analysis.sheets import Row, draw_sheet
+from symskip_jax.errors import UserError
+from symskip_jax.experiments.inputs import Input
+from symskip_jax.experiments.shown import as_bytes
+from symskip_jax.training.workdir import write_json
+
+# That are put into feature space, evenly from all of a split.
+FEATURE_IMAGES = 1000
+_BATCH = 100
+_NEIGHBORS = 6
+# Letters that fit under an image, beside its cosine.
+_NAME_LETTERS = 8
+
+
+def draw_feature_space(
+    network: FrozenNetwork, layer: str, data: Input, images: int, method: Method, out: Path
+) -> list[str]:
+    """Draws nearest neighbours and an embedding of the mean activations of a layer.
+
+    Writes `neighbors.png`, `neighbors.json`, `embedding.png` and `embedding.svg`.
+
+    Args:
+        network: whose features.
+        layer: that they are taken of, averaged over positions.
+        data: the images.
+        images: how many have their neighbours drawn.
+        method: of the embedding.
+        out: folder to write to, which is there.
+
+    Returns:
+        Two sections for a page, or one that says why there are none.
+
+    Raises:
+        UserError: the network's activations are not finite.
+    """
+    count = min(len(data), FEATURE_IMAGES)
+    sample = data.take(np.unique(np.linspace(0, len(data) - 1, count).round().astype(int)))
+    parts = functools.partial(sample.parts, min(count, _BATCH))
+    found = extract_features(network, layer, parts)
+    if not np.isfinite(found.features_nd).all():
+        raise UserError(f"activations of {layer} are not finite: take another --step")
+    if len(found.features_nd) < LEAST_IMAGES:
+        few = f"{LEAST_IMAGES} images at the least are needed for neighbours and an embedding."
+        return [section_html("Nearest neighbours", paragraph_html(few))]
+    is_class = data.source.features.label_kind == "class"
+    labels_n = np.asarray(found.labels_n) if is_class else None
+    names = data.source.class_names
+    neighbors = nearest_neighbors(found.features_nd, None, _NEIGHBORS)
+    numbers = {"layer": layer, "images": len(found.features_nd), "of": data.name}
+    if labels_n is not None:
+        numbers |= _same_class(neighbors, labels_n)
+    write_json(out / "neighbors.json", numbers)
+    print(json.dumps(numbers))
+    queries = np.unique(np.linspace(0, len(found.features_nd) - 1, images).round().astype(int))
+    _draw_neighbors(
+        out / "neighbors.png", network, sample, found.indices_n, neighbors, queries, labels_n, names
+    )
+    embedding = embed(found.features_nd, method)
+    draw_embedding(out / "embedding", embedding.points_n2, labels_n, names)
+    features = (
+        f"Features are the means over positions of {layer}, {found.features_nd.shape[1]} of them, "
+        f"of {len(found.features_nd)} images, evenly from all of {data.name}."
+    )
+    told = ""
+    if "same_class" in numbers:
+        told = (
+            f" Of the {neighbors.indices_mk.shape[1]} nearest, {numbers['same_class']:.0%} are of "
+            f"the image's own class; {numbers['by_chance']:.0%} would be by chance."
+        )
+    return [
+        section_html(
+            "Nearest neighbours",
+            paragraph_html(features + told),
+            picture_file_html(
+                out / "neighbors.png",
+                "Images, and those nearest to them in feature space",
+                "Left the image, then those nearest to it by the cosine between their features, "
+                "which stands under each" + (" with its class." if labels_n is not None else "."),
+                sheet=True,
+            ),
+        ),
+        section_html(
+            "Features in a plane",
+            picture_file_html(
+                out / "embedding.png",
+                "A dot for each image, near those with like features",
+                f"A dot an image{', coloured by its class' if labels_n is not None else ''}: "
+                f"{embedding.settings}, of features brought to length 1.",
+                sheet=False,
+            ),
+        ),
+    ]
+
+
+def _same_class(neighbors: Neighbors, labels_n: np.ndarray) -> dict[str, float]:
+    """Returns the share of neighbours with the image's class, and that of all other images."""
+    known = labels_n >= 0
+    if known.sum() < 2:
+        return {}
+    same_mk = labels_n[neighbors.indices_mk] == labels_n[:, None]
+    counts = np.unique(labels_n[known], return_counts=True)[1]
+    pairs = counts * (counts - 1)
+    return {
+        "same_class": float(same_mk[known].mean()),
+        "by_chance": float(pairs.sum() / (known.sum() * (len(labels_n) - 1))),
+    }
+
+
+def _draw_neighbors(
+    path: Path,
+    network: FrozenNetwork,
+    sample: Input,
+    indices_n: np.ndarray,
+    neighbors: Neighbors,
+    queries: np.ndarray,
+    labels_n: np.ndarray | None,
+    class_names: Sequence[str] | None,
+) -> None:
+    places = np.concatenate([queries[:, None], neighbors.indices_mk[queries]], axis=1)
+    wanted, at = np.unique(places, return_inverse=True)
+    pixels = sample.take(np.asarray(indices_n)[wanted]).first(len(wanted))
+    shown = as_bytes(network.cropped(jnp.asarray(pixels)))[at.reshape(places.shape)]
+
+    def name(place: int) -> str:
+        if labels_n is None or class_names is None or labels_n[place] < 0:
+            return ""
+        found = class_names[int(labels_n[place])]
+        return found if len(found) <= _NAME_LETTERS else f"{found[: _NAME_LETTERS - 1]}…"
+
+    groups = []
+    for images, row, query in zip(shown, places, queries, strict=True):
+        cosines = neighbors.cosines_mk[query]
+        captions = [
+            f"{cosine:.2f} {name(place)}".strip()
+            for cosine, place in zip(cosines, row[1:], strict=True)
+        ]
+        groups.append([Row("", images, [name(query), *captions])])
+    count = neighbors.indices_mk.shape[1]
+    draw_sheet(groups, path, ["image", "nearest", *[""] * (count - 1)])
