@@ -93,7 +93,7 @@ for run in ("runs/tuned", "runs/scratch"):
 # %% [markdown]
 # On digits this easy the two differ by no more than seeds do: with three seeds each, `symskip quickstart` found
 # 91.8 ± 0.2 % pre-trained, and 90.6 ± 1.4 % from scratch with He's weights. The notebook shows how it is done;
-# [cifar10.ipynb](cifar10.ipynb) is where the question is asked.
+# the README has CIFAR-10, where the question is asked.
 #
 # ## One page of both runs
 #
