@@ -77,7 +77,8 @@ def test_the_correlation_is_told_of_recipes_too_where_seeds_are_alike():
     found = stats.pearsonr(xs, ys)
     low, high = found.confidence_interval(0.95)
     said = correlation_text(measured)
-    assert f"these 4 recipes: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
+    assert "these 4 recipes, of the 2 seeds all have: " in said
+    assert f": {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
     assert "over 8 runs, all:" in said and "seeds of one recipe are not" in said
 
 

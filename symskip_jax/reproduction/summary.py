@@ -1,5 +1,6 @@
 """What the logs of an experiment say: mean, spread and interval of each cell."""
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -172,7 +173,8 @@ def correlation_text(measured: Sequence[Measured]) -> str:
     """Returns how PSNR and accuracy go together: over all runs, and with one network and start.
 
     Pearson's coefficient with its 95 % interval: over runs, as if the seeds of a recipe were
-    independent; and over the means of recipes. "" of fewer than four runs.
+    independent; and over the means of recipes, of the seeds that all have. "" of fewer than four
+    runs.
     """
     alike = [it for it in measured if _trained_alike(it.cell, measured[0].cell)]
     texts = []
@@ -180,19 +182,32 @@ def correlation_text(measured: Sequence[Measured]) -> str:
         ("all", measured),
         (f"those of one network and start ({measured[0].cell.row} …)", alike),
     ):
-        x_of, y_of = pairs(cells)
-        runs = [sum(it.values(), []) for it in (x_of, y_of)]
-        means = [[statistics.fmean(values) for values in it.values()] for it in (x_of, y_of)]
+        runs = [sum(it.values(), []) for it in pairs(cells)]
+        in_all = pairs(_of_shared_seeds(cells))
+        means = [[statistics.fmean(values) for values in it.values()] for it in in_all]
         if len(runs[0]) > 3:
             texts.append(f"over {len(runs[0])} runs, {what}: {_correlation(*runs)}")
         if len(means[0]) > 3:
-            texts.append(f"over the means of these {len(means[0])} recipes: {_correlation(*means)}")
+            seeds = max(len(it) for it in in_all[0].values())
+            of = f"of the {seeds} seeds" if seeds > 1 else "of the one seed"
+            found = _correlation(*means)
+            texts.append(f"over the means of these {len(means[0])} recipes, {of} all have: {found}")
     if not texts:
         return ""
     return (
         f"Correlation of PSNR and accuracy, with its 95 % interval, {'; '.join(texts)}. An "
         "interval over runs takes all for independent, which seeds of one recipe are not."
     )
+
+
+def _of_shared_seeds(measured: Sequence[Measured]) -> list[Measured]:
+    """Leaves out the seeds that some of those that have any lack."""
+    run = [it for it in measured if it.values]
+    shared = set.intersection(*({*it.values} for it in run)) if run else set()
+    return [
+        dataclasses.replace(it, values={seed: it.values[seed] for seed in sorted(shared)})
+        for it in run
+    ]
 
 
 def _correlation(xs: Sequence[float], ys: Sequence[float]) -> str:

@@ -241,8 +241,10 @@ def supplement_d(scale: Scale) -> Experiment:
     add("with skips", table.skip)
     add("without skips", table.no_skip)
     add("with skips, He initialisation", table.skip_he)
-    for epochs in (1,) if scale == "smoke" else (1, 2):
-        lasting = (f"pretrain.epochs={epochs}", "pretrain.milestones=()")
+    for epochs in {"paper": (30, 60), "small": (1, 2), "smoke": (1,)}[scale]:
+        # The paper's milestones in proportion; a shorter one has no time for them.
+        milestones = f"({epochs / 2}, {epochs * 3 / 4})" if scale == "paper" else "()"
+        lasting = (f"pretrain.epochs={epochs}", f"pretrain.milestones={milestones}")
         source = starts.pretrain(f"pretrain_epochs_{epochs}", *lasting)
         how_long = f"pre-trained for {epochs} epoch{'s' * (epochs > 1)}"
         add(f"with skips, {how_long}", starts.finetune(f"epochs_{epochs}", source))

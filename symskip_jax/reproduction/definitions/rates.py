@@ -55,6 +55,7 @@ def rates(scale: Scale) -> Experiment:
             starts.finetune(f"{name}_{rate}", source, *settings, f"finetune.learning_rate={rate}"),
             "accuracy",
             100.0,
+            baseline="",  # Equal rates are no fair comparison: here each start looks for its own.
         )
         for name, row, source, settings in rows
         for rate in _tried(scale, source)

@@ -8,6 +8,8 @@ from symskip_jax.reproduction.definitions.starts import (
 )
 from symskip_jax.reproduction.grid import Cell, Experiment, Run, Scale
 
+_SHORT_ADAM = ("pretrain.learning_rate=1e-3", "finetune.learning_rate=1e-3")
+
 
 def supplement_c(scale: Scale) -> Experiment:
     """A Wide ResNet under Adam and under SGD with weight decay, pre-trained and not."""
@@ -21,15 +23,23 @@ def supplement_c(scale: Scale) -> Experiment:
     cells: list[Cell] = []
     for optimizer, name in (("adam", "Adam"), ("sgd", "SGD with momentum and weight decay")):
         config = f"cifar100_wide_resnet:{optimizer}"
+        # The configuration's rate for Adam is one for two hundred epochs.
+        rates = _SHORT_ADAM if (scale, optimizer) == ("small", "adam") else ()
 
-        def run(run_name: str, verb: str, source: Run | None = None, config: str = config) -> Run:
+        def run(
+            run_name: str,
+            verb: str,
+            source: Run | None = None,
+            config: str = config,
+            rates: tuple[str, ...] = rates,
+        ) -> Run:
             return Run(
                 "supplement_c",
                 run_name,
                 verb,
                 "cifar100",
                 config,
-                (*settings, "finetune.head_epochs=0", NOT_CORRUPTED),
+                (*settings, *rates, "finetune.head_epochs=0", NOT_CORRUPTED),
                 source=source,
             )
 
