@@ -102,6 +102,17 @@ def test_what_hangs_is_found_out(tmp_path, caplog):
     assert "what every thread is at is in" in caplog.text
 
 
+def test_stacks_are_written_on_a_host_that_has_nothing_of_the_run_yet(tmp_path):
+    # As on the hosts of all processes but the first, of a run on a bucket.
+    timing, folder = Timing(), tmp_path / "runs" / "here"
+    with (
+        Watch(Home(folder, folder), Silent(), timing, facts={}, stall_seconds=0.02),
+        timing.of("training"),
+    ):
+        time.sleep(0.6)
+    assert "training has lasted" in (folder / "stacks" / "process_0.txt").read_text()
+
+
 def test_the_first_of_its_kind_has_more_patience(tmp_path):
     timing = Timing()
     with Watch(Home(tmp_path, tmp_path), Silent(), timing, facts={}, stall_seconds=0.1):

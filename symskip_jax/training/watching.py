@@ -119,7 +119,7 @@ class Watch:
         text = f"{activity} has lasted {lasting:.0f} s, {before}"
         path = self._workdir / STACKS / f"process_{jax.process_index()}.txt"
         try:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a") as file:
                 file.write(f"{_now()} {text}\n")
                 file.flush()
