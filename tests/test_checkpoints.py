@@ -106,6 +106,23 @@ def saved(folder: Path) -> set[int]:
     return {int(path.name) for path in folder.iterdir()}
 
 
+def test_processes_open_when_the_first_has_cleaned_up_and_take_its_word_for_what_is_there(
+    tmp_path, fresh, monkeypatch
+):
+    folder = tmp_path / "checkpoints"
+    save(folder, fresh, {4: 1.0, 5: 2.0})
+    metrics = folder / "5" / "metrics" / "metrics"
+    metrics.write_text("{")
+
+    def told_by_first(text: str) -> str:
+        shutil.rmtree(metrics.parent, ignore_errors=True)  # as process 0 did
+        return "[4]" if text.startswith("[") else text
+
+    monkeypatch.setattr("symskip_jax.training.checkpoints.is_first", lambda: False)
+    monkeypatch.setattr("symskip_jax.training.checkpoints.told_by_first", told_by_first)
+    assert int(restore(folder, fresh).state.step) == 4
+
+
 def test_a_step_is_saved_once(tmp_path, fresh):
     checkpoints = Checkpoints(tmp_path / "checkpoints", "psnr")
     checkpoints.save(at(fresh, 5), {"first": True})

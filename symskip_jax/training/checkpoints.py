@@ -96,6 +96,7 @@ class Checkpoints:
         self._failed: _Save | None = None
         if is_first():
             _drop_unreadable_metrics(self.folder, best)
+        told_by_first("")  # the others look when they are gone
         self._manager = self._open()
 
     def save(
@@ -210,7 +211,8 @@ class Checkpoints:
             UserError: there are checkpoints, and none can be read.
         """
         broken: dict[int, str] = {}
-        for step in reversed(self.steps()):
+        # Not all hosts may see a folder of theirs alike at once.
+        for step in reversed(json.loads(told_by_first(json.dumps(self.steps())))):
             restored = self._restore(step, like)
             if isinstance(restored, str):
                 broken[step] = restored
