@@ -37,6 +37,7 @@ TINY = (
     "--config.run.eval_every=1",
     "--config.run.checkpoint_every=0.5",
     "--config.run.eval_batch_size=16",
+    "--config.run.monitor_images=0",  # it compiles for seconds; test_monitoring turns it on
 )
 
 

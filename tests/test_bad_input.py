@@ -355,7 +355,9 @@ def test_a_workdir_of_the_other_verb(refused, data, pretrained, finetuned):
 
 
 def test_restoring_with_a_classifier(refused, tmp_path, finetuned):
-    assert_names(refused("restore", tmp_path, "--checkpoint", finetuned), finetuned, "a classifier")
+    assert_names(
+        refused("restore", tmp_path, "--checkpoint", finetuned), finetuned, "no auto-encoder"
+    )
 
 
 def test_a_workdir_with_another_init(refused, data, pretrained, finetuned):

@@ -161,6 +161,28 @@ def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: 
     tiny.assert_same(a, b)
 
 
+@pytest.mark.parametrize("task", [None, "classification"])
+def test_the_layers_of_an_encoder_alone_are_not_looked_at(
+    run: Path, tmp_path: Path, refused: Any, task: str | None
+) -> None:
+    data = f"--config.data.name=npz:{run.parent / 'images.npz'}"
+    save_run(tmp_path / "whole", *command.TINY[1:], *THREE_LAYERS, data, task=task)
+    file = export(tmp_path / "whole", tmp_path / "file.safetensors", "--part=encoder")
+    workdir = tmp_path / "encoder"
+    assert symskip("import", file, "--workdir", workdir) == 0
+    for words in (("features", workdir, "--out", tmp_path / "it.npz"), ("visualize", workdir)):
+        assert "an encoder alone cannot be looked at" in refused(*words)
+
+
+def test_what_was_imported_is_looked_at_as_its_source(
+    run: Path, imported: Path, tmp_path: Path
+) -> None:
+    for name, workdir in (("source", run), ("imported", imported)):
+        assert symskip("features", workdir, "--out", tmp_path / f"{name}.npz") == 0
+    source, ours = (dict(np.load(tmp_path / f"{it}.npz")) for it in ("source", "imported"))
+    tiny.assert_same(source, ours)
+
+
 def test_folders_that_hold_something_are_left_alone(
     run: Path, file: Path, imported: Path, tmp_path: Path, refused: Any
 ) -> None:

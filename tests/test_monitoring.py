@@ -24,6 +24,7 @@ SETTINGS = (
     "--config.model.blocks=(3, 0, 0, 0)",
     "--config.pretrain.epochs=1",
     "--config.pretrain.learning_rate=1e-2",
+    "--config.run.monitor_images=1000",
 )
 OF_LABELS = {f"{it}_accuracy{end}" for it in ("knn", "linear") for end in ("", "_middle")}
 FIGURES = {*OF_LABELS, "psnr_without_skips"}

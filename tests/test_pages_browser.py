@@ -37,9 +37,10 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     data = command.write_images(root / "images.npz")
     # Names as long as people's.
     pretrained, finetuned = root / "pretrained_with_all_skips_and_blocks", root / "finetuned"
+    epochs = ("--config.pretrain.epochs=2",)
     with contextlib.redirect_stdout(io.StringIO()):
         for words in (
-            command.pretrain(pretrained, data, "--config.pretrain.epochs=2"),
+            command.pretrain(pretrained, data, *epochs, "--config.run.monitor_images=20"),
             command.finetune(finetuned, data, f"--init={pretrained}", "--config.finetune.epochs=3"),
             ("report", pretrained),
             ("report", pretrained, finetuned),

@@ -146,7 +146,7 @@ def _draw_neighbors(
     for images, row, query in zip(shown, places, queries, strict=True):
         cosines = neighbors.cosines_mk[query]
         captions = [
-            f"{cosine:.2f} {name(place)}".strip()
+            f"{cosine:.2f}: {name(place)}".removesuffix(": ")
             for cosine, place in zip(cosines, row[1:], strict=True)
         ]
         groups.append([Row("", images, [name(query), *captions])])

@@ -13,8 +13,6 @@ from ml_collections import ConfigDict
 
 from symskip_jax.analysis.features import Extracted, flat_features
 from symskip_jax.analysis.frozen import FrozenNetwork
-from symskip_jax.analysis.label_probes import linear_accuracy
-from symskip_jax.analysis.neighbors import knn_accuracy
 from symskip_jax.data.base import UNLABELLED
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.batches import Parts, map_images
@@ -149,6 +147,10 @@ def _some(data: Input, count: int) -> Input:
 
 def _accuracies(end: str, known: Extracted, asked: Extracted) -> dict[str, float]:
     """Returns both, or nothing where there is nothing to tell apart or to measure on."""
+    # scikit-learn takes seconds to import, which runs without such figures need not wait for.
+    from symskip_jax.analysis.label_probes import linear_accuracy
+    from symskip_jax.analysis.neighbors import knn_accuracy
+
     if len(np.unique(known.labels_n)) < 2 or not len(asked.labels_n):
         return {}
     rows = known.features_nd, known.labels_n, asked.features_nd, asked.labels_n

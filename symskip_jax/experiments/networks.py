@@ -117,6 +117,11 @@ def _model(config: ConfigDict, restored: Restored) -> Any:
     meta = restored.meta
     if meta["verb"] == "pretrain":
         return setup.make_autoencoder(config, meta["channels"])
+    if meta["verb"] == "import":
+        raise UserError(
+            "the layers of an encoder alone cannot be looked at: import the whole network, or "
+            "`symskip finetune --init` from this one"
+        )
     if "class_names" not in meta:
         raise UserError(f"the layers of a network of `symskip {meta['verb']}` cannot be looked at")
     num_classes = len(meta["class_names"])

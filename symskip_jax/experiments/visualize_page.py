@@ -164,7 +164,7 @@ def _decisions(looks: Looks, pixels_nhwc: np.ndarray) -> list[str]:
         network.variables, pixels_nhwc
     )
     shares = np.asarray(jax.nn.softmax(logits))
-    return [f"{names[row.argmax()][:9]} {row.max():.0%}" for row in shares]
+    return [f"{names[row.argmax()][:9]}: {row.max():.0%}" for row in shares]
 
 
 def _filters(looks: Looks, out: Path) -> str:

@@ -25,6 +25,7 @@ SMOKE = (
     "finetune.milestones=()",
     "finetune.head_epochs=0",
     "run.eval_batch_size=32",
+    "run.monitor_images=0",
 )
 
 

@@ -39,6 +39,7 @@ _SMOKE = (
     "finetune.epochs=1",
     "finetune.milestones=()",
     "run.eval_batch_size=4",
+    "run.monitor_images=0",
 )
 # The made-up images that stand for ImageNet have other splits.
 _SMOKE_SPLITS = ("data.train_split=train", "data.test_split=test")
