@@ -66,7 +66,7 @@ def test_what_hung_in_an_earlier_start_is_not_said_of_this_one(workdir, tmp_path
     path.write_text(before)
     (tmp_path / "status.json").write_text(json.dumps(status))
     assert main(["status", str(tmp_path)]) == 0
-    assert "hung" not in capsys.readouterr().out
+    assert "hung  " not in capsys.readouterr().out
     path.write_text(before + before.replace("2020-01-01T00:00:00+00:00", status["updated"]))
     assert main(["status", str(tmp_path)]) == 0
     assert f"hung         see {path}" in capsys.readouterr().out
