@@ -113,5 +113,5 @@ def finetune(workdir: Path, data: str, *more: str) -> Sequence[Any]:
 
 def single_device(environment: Mapping[str, str]) -> dict[str, str]:
     """Returns an environment with one device, as on a laptop, whatever this process simulates."""
-    simulated = ("JAX_NUM_CPU_DEVICES",)
+    simulated = ("XLA_FLAGS", "JAX_NUM_CPU_DEVICES")
     return {name: value for name, value in environment.items() if name not in simulated}

@@ -13,12 +13,6 @@ os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
-# Most of the time goes into compiling programs that run for milliseconds: no optimisation by LLVM
-# takes a quarter off. XLA's own passes, which decide what is computed, run as for everyone.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-)
-
 # The workers share the cores already; torch and BLAS need no threads of their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

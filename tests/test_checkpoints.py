@@ -106,12 +106,56 @@ def saved(folder: Path) -> set[int]:
     return {int(path.name) for path in folder.iterdir()}
 
 
+def test_processes_open_when_the_first_has_cleaned_up_and_take_its_word_for_what_is_there(
+    tmp_path, fresh, monkeypatch
+):
+    folder = tmp_path / "checkpoints"
+    save(folder, fresh, {4: 1.0, 5: 2.0})
+    metrics = folder / "5" / "metrics" / "metrics"
+    metrics.write_text("{")
+
+    def told_by_first(text: str) -> str:
+        shutil.rmtree(metrics.parent, ignore_errors=True)  # as process 0 did
+        return "[4]" if text.startswith("[") else text
+
+    monkeypatch.setattr("symskip_jax.training.checkpoints.is_first", lambda: False)
+    monkeypatch.setattr("symskip_jax.training.checkpoints.told_by_first", told_by_first)
+    assert int(restore(folder, fresh).state.step) == 4
+
+
 def test_a_step_is_saved_once(tmp_path, fresh):
     checkpoints = Checkpoints(tmp_path / "checkpoints", "psnr")
     checkpoints.save(at(fresh, 5), {"first": True})
     checkpoints.save(at(fresh, 5), {"first": False})
     checkpoints.close()
     assert load_variables(tmp_path).meta == {"first": True}
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_what_is_measured_later_is_added_and_nothing_replaced(tmp_path, fresh, caplog):
+    folder = tmp_path / "checkpoints"
+    save(folder, fresh, {1: 10.0, 2: 9.0, 3: None})
+    before = contents(folder / "3")
+    checkpoints = Checkpoints(folder, "psnr")
+    assert checkpoints.is_measured(1) and not checkpoints.is_measured(3)
+    # What is in the way costs the measures, and not the checkpoint.
+    (tmp_path / "metrics.partial").touch()
+    checkpoints.measured(3, {"psnr": 12.0})
+    assert "what step 3 measures could not be saved" in caplog.text
+    assert contents(folder / "3") == before and not checkpoints.is_measured(3)
+    (tmp_path / "metrics.partial").unlink()
+    checkpoints.measured(3, {"psnr": 12.0})
+    checkpoints.close()
+    assert checkpoints.is_measured(3)
+    after = contents(folder / "3")
+    assert before.items() <= after.items() and len(after) == len(before) + 1
+    # It is the best now, which the next ones are compared with, and the one before goes.
+    assert saved(folder) == {2, 3}
+    save(folder, fresh, {4: 11.0, 5: 8.0, 6: 7.0})
+    assert saved(folder) == {3, 5, 6}
 
 
 def test_what_one_device_saved_comes_back_on_eight(tmp_path, fresh):

@@ -1,8 +1,10 @@
 """Disks, clocks and second starts that get in the way of a run: it ends as if they had not."""
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from test_resume import assert_same_arrays, pictures, saved_steps, timeless_metr
 
 from symskip_jax import cli
 from symskip_jax.training.watching import read_status
+from symskip_jax.training.workdir import claim_workdir
 
 # Long enough to get in its way.
 LONG = (
@@ -132,6 +135,23 @@ def test_two_runs_in_one_folder(tmp_path, data, undisturbed):
     )
     assert command.finish(first).returncode == 0
     assert_same_end(tmp_path, undisturbed)
+
+
+def test_a_start_waits_for_whoever_looks_at_its_folder(tmp_path):
+    def hold(seconds: float) -> threading.Timer:
+        file = (tmp_path / "lock").open()
+        fcntl.flock(file, fcntl.LOCK_SH)  # as `symskip status` does
+        timer = threading.Timer(seconds, file.close)
+        timer.start()
+        return timer
+
+    claim_workdir(tmp_path, {}, {}).close()
+    for holder, seconds in (("here", 0.5), ("elsewhere", 3.5)):
+        if holder == "elsewhere":
+            (tmp_path / "lock").write_text("process 1 on elsewhere\n")
+        timer = hold(seconds)
+        claim_workdir(tmp_path, {}, {}).close()
+        timer.join()
 
 
 # Runs the command while the clock on the wall goes back and forth by hours and days. A save in

@@ -1,8 +1,10 @@
 """One run of several processes: it computes what one would, and stops, dies and goes on as one."""
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 import pytest
 import several
+from jax._src.clusters import cloud_tpu_cluster
 from test_resume import (
     BY_THE_CLOCK,
     assert_same_run,
@@ -226,6 +229,61 @@ def test_two_of_one_number_and_two_versions_are_refused():
         assert all(words in it for it in answers.values())
 
 
+def test_a_process_that_died_while_it_waited_may_come_again():
+    address, started = several.free_address(), threading.Event()
+
+    def first() -> None:
+        started.set()
+        call_roll(address, 3, 0, timeout=10.0, version="1")
+
+    threads = [threading.Thread(target=first)]
+    threads[0].start()
+    started.wait()
+    host, port = address.split(":")
+    while True:
+        with contextlib.suppress(ConnectionRefusedError):
+            died = socket.create_connection((host, int(port)))
+            break
+    with died:
+        died.sendall(b'{"process": 1, "of": 3, "version": "1"}\n')
+    for number in (1, 2):
+        threads.append(
+            threading.Thread(
+                target=call_roll, args=(address, 3, number), kwargs={"timeout": 10, "version": "1"}
+            )
+        )
+        threads[-1].start()
+    for it in threads:
+        it.join()  # an exception in one is an error of the test
+    assert not any(it.is_alive() for it in threads)
+
+
+def test_a_host_whose_name_comes_late_is_found(monkeypatch):
+    address, tries, never = several.free_address(), [], []
+    known = socket.getaddrinfo
+
+    def getaddrinfo(host, *arguments, **options):
+        if host != "late":
+            return known(host, *arguments, **options)
+        tries.append(host)
+        if len(tries) < 3 or never:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return known("127.0.0.1", *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    port = int(address.rpartition(":")[2])
+    first = threading.Thread(
+        target=call_roll, args=(address, 2, 0), kwargs={"timeout": 10, "version": "1"}
+    )
+    first.start()
+    call_roll(f"late:{port}", 2, 1, timeout=10, version="1")
+    first.join()
+    # One that never comes is one that is lost, and may come with the next start.
+    never.append("late")
+    with pytest.raises(LostProcessError, match=f"not found at late:{port} within 0.3 s"):
+        call_roll(f"late:{port}", 2, 1, timeout=0.3, version="1")
+
+
 @pytest.mark.parametrize(
     ("given", "environment", "words"),
     [
@@ -275,8 +333,6 @@ def test_slurm_is_found(monkeypatch):
 @pytest.fixture
 def on_a_slice(monkeypatch):
     """The second of four machines of a slice, as Kubernetes says."""
-    from jax._src.clusters import cloud_tpu_cluster
-
     monkeypatch.setattr(cloud_tpu_cluster, "running_in_cloud_tpu_vm", True)
     monkeypatch.setenv("TPU_SKIP_MDS_QUERY", "1")
     monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "localhost,host-1,host-2,host-3")
@@ -291,6 +347,24 @@ def test_a_slice_is_found(on_a_slice):
     assert found is not None
     assert found.coordinator.startswith("localhost:")
     assert (found.num_processes, found.process_id, found.found) == (4, 1, "a TPU slice")
+
+
+def test_a_slice_whose_first_host_has_no_name_yet_is_waited_for(
+    on_a_slice, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("TPU_WORKER_HOSTNAMES", "no-such-host.invalid,localhost")
+    asked = []
+
+    def wait(address: str, seconds: int) -> None:
+        asked.append((address, seconds))
+        raise RuntimeError(f"Failed to recognize coordinator address {address}")
+
+    monkeypatch.setattr(cloud_tpu_cluster.BaseTpuCluster, "wait_for_coordinator", wait)
+    words = ["pretrain", "--config", "digits", "--workdir", str(tmp_path), "--start-timeout=7"]
+    assert cli.main(words) == cli.EXIT_LOST == 76
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "within 7 s" in said and "no-such-host.invalid" in said
+    assert asked == [("no-such-host.invalid", 7)]
 
 
 def test_one_host_of_a_slice_says_so_instead_of_waiting(on_a_slice, tmp_path, monkeypatch, capsys):

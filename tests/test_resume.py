@@ -298,6 +298,25 @@ def test_any_file_that_a_run_needs_may_be_damaged(
     assert_same_run(workdir, finished_here)
 
 
+def test_an_evaluation_that_was_left_is_made_up_for(tmp_path, data, finished_here):
+    workdir = tmp_path / "left"
+    shutil.copytree(finished_here, workdir)
+    checkpoint = workdir / "checkpoints" / "36"
+    parts = [path for part in ("state", "meta") for path in (checkpoint / part).rglob("*")]
+    before = {path: path.stat().st_ino for path in parts}
+    # The stop came after the record was written, or before: it is there once in the end.
+    for kept in (0, -1):
+        shutil.rmtree(checkpoint / "metrics")
+        lines = (workdir / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (workdir / "metrics.jsonl").write_text("".join(lines[: kept or None]))
+        assert cli.main([*map(str, command.pretrain(workdir, data))]) == 0
+        assert_same_run(workdir, finished_here)
+        name = "checkpoints/36/metrics/metrics"
+        assert (workdir / name).read_bytes() == (finished_here / name).read_bytes()
+    # The checkpoint was there all the time.
+    assert all(path.stat().st_ino == number for path, number in before.items())
+
+
 def test_a_run_whose_checkpoints_are_all_damaged_is_refused_and_left_alone(
     tmp_path, data, finished_here, capfd
 ):

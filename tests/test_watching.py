@@ -58,6 +58,20 @@ def test_a_trace_holds_the_steps_asked_for(workdir):
     assert len(calls) in (3, 6)  # some versions note each twice, one within the other
 
 
+def test_what_hung_in_an_earlier_start_is_not_said_of_this_one(workdir, tmp_path, capsys):
+    status = read_status(workdir)
+    path = tmp_path / "stacks" / "process_0.txt"
+    path.parent.mkdir()
+    before = "2020-01-01T00:00:00+00:00 training has lasted 9 s, it is the first\nThread 0x1\n"
+    path.write_text(before)
+    (tmp_path / "status.json").write_text(json.dumps(status))
+    assert main(["status", str(tmp_path)]) == 0
+    assert "hung  " not in capsys.readouterr().out
+    path.write_text(before + before.replace("2020-01-01T00:00:00+00:00", status["updated"]))
+    assert main(["status", str(tmp_path)]) == 0
+    assert f"hung         see {path}" in capsys.readouterr().out
+
+
 def test_a_run_that_died_is_said_to_be_dead(workdir, tmp_path, capsys):
     status = read_status(workdir) | {"state": "running"}
     (tmp_path / "lock").touch()
@@ -100,6 +114,17 @@ def test_what_hangs_is_found_out(tmp_path, caplog):
     assert "hang_here" in stacks
     assert stacks.count("training has lasted 0 s, usual are 0.001") == 1
     assert "what every thread is at is in" in caplog.text
+
+
+def test_stacks_are_written_on_a_host_that_has_nothing_of_the_run_yet(tmp_path):
+    # As on the hosts of all processes but the first, of a run on a bucket.
+    timing, folder = Timing(), tmp_path / "runs" / "here"
+    with (
+        Watch(Home(folder, folder), Silent(), timing, facts={}, stall_seconds=0.02),
+        timing.of("training"),
+    ):
+        time.sleep(0.6)
+    assert "training has lasted" in (folder / "stacks" / "process_0.txt").read_text()
 
 
 def test_the_first_of_its_kind_has_more_patience(tmp_path):

@@ -126,7 +126,11 @@ def _join_others(arguments: argparse.Namespace) -> None:
     from symskip_jax.training.processes import find_cluster, join
 
     cluster = find_cluster(
-        arguments.coordinator, arguments.num_processes, arguments.process_id, arguments.cluster
+        arguments.coordinator,
+        arguments.num_processes,
+        arguments.process_id,
+        arguments.cluster,
+        timeout=arguments.start_timeout,
     )
     if cluster is not None:
         join(cluster, arguments.start_timeout)

@@ -16,7 +16,7 @@ from symskip_jax.training.checkpoints import Checkpoints
 from symskip_jax.training.dispatch import Advance
 from symskip_jax.training.homes import Home
 from symskip_jax.training.logs import make_log
-from symskip_jax.training.loop import PENDING, Plan, fit
+from symskip_jax.training.loop import Plan, fit
 from symskip_jax.training.processes import is_first, say, several, together
 from symskip_jax.training.profiling import Profile
 from symskip_jax.training.schedules import plateau_scale
@@ -136,13 +136,17 @@ def run_training(
         restored = checkpoints.restore_latest(state)
         if restored is not None:
             state = restored.state
-        pending = restored is not None and restored.meta.get(PENDING, False)
-        if int(state.step) == plan.total_steps and not pending:
+        step = int(state.step)
+        # A stop leaves it to whoever goes on from there.
+        pending = (
+            restored is not None and plan.evaluates(step) and not checkpoints.is_measured(step)
+        )
+        if step == plan.total_steps and not pending:
             checkpoints.close()
             say(f"finished already: {plan.total_steps} steps")
             return state
         if restored is not None:
-            notes = [f"resumed after step {int(state.step)} of {plan.total_steps}", *notes]
+            notes = [f"resumed after step {step} of {plan.total_steps}", *notes]
 
         def learning_rate(state: TrainState) -> float:
             return float(schedule(state.step)) * plateau_scale(state.opt_state)
@@ -150,11 +154,13 @@ def run_training(
         facts = {
             "total_steps": plan.total_steps,
             "epochs": plan.epochs,
-            "resumed_at": int(state.step),
+            "resumed_at": step,
         }
         profile = Profile(workdir, config.run.profile_steps)
         with contextlib.ExitStack() as stack:
-            log = stack.enter_context(make_log(workdir, int(state.step), plan.total_steps))
+            log = stack.enter_context(
+                make_log(workdir, step, plan.total_steps, evaluated=not pending)
+            )
             stack.callback(profile.close)
             stack.enter_context(
                 Watch(home, log, timing, facts=facts, stall_seconds=config.run.stall_seconds)

@@ -10,7 +10,7 @@ from typing import Any
 
 from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UserError
-from symskip_jax.training.watching import PERIOD, STACKS, read_status
+from symskip_jax.training.watching import PERIOD, STACKS, read_status, when_last_dumped
 
 # A run that gave no sign of life for so many of its periods is taken for dead.
 _SILENT = 12
@@ -34,7 +34,11 @@ def status(workdir: Path, *, as_json: bool) -> bool:
     found["checkpoints"] = sorted(
         int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()
     )
-    found["stacks"] = sorted(str(path) for path in (workdir / STACKS).glob("*.txt"))
+    found["stacks"] = sorted(
+        str(path)
+        for path in (workdir / STACKS).glob("*.txt")
+        if when_last_dumped(path.read_text()) >= datetime.fromisoformat(found["started"])
+    )
     print(json.dumps(found, indent=1) if as_json else text(workdir, found))
     return found["state"] in ("running", "finished")
 

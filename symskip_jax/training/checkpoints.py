@@ -35,6 +35,10 @@ class _Manager(ocp.CheckpointManager):
     def reached_preemption(self, step: int) -> bool:
         return False
 
+    def outdated(self) -> list[int]:
+        """Returns the steps that are kept no longer, once more metrics are known."""
+        return self._get_old_steps_to_remove()
+
 
 class _Save(NamedTuple):
     """What was asked to be saved."""
@@ -92,6 +96,7 @@ class Checkpoints:
         self._failed: _Save | None = None
         if is_first():
             _drop_unreadable_metrics(self.folder, best)
+        told_by_first("")  # the others look when they are gone
         self._manager = self._open()
 
     def save(
@@ -99,25 +104,46 @@ class Checkpoints:
         state: TrainState,
         meta: dict[str, Any],
         metrics: dict[str, float] | None = None,
-        *,
-        replace: bool = False,
     ) -> None:
         """Starts saving a state; the arrays are copied before it returns.
+
+        A step that is saved already is left alone.
 
         Args:
             state: of a run.
             meta: saved with it.
             metrics: of the evaluation after its step.
-            replace: save it anew where its step is saved already, which is left alone otherwise.
         """
         self._before_save()
         self.settle()
         save = _Save(int(state.step), meta, metrics)
-        if save.step in self._manager.all_steps():
-            if not replace:
-                return
-            self._manager.delete(save.step)
-        self._start(state, save)
+        if save.step not in self._manager.all_steps():
+            self._start(state, save)
+
+    def measured(self, step: int, metrics: dict[str, float]) -> None:
+        """Adds to a checkpoint what an evaluation measured later; the rest of it stays as it is.
+
+        Where that fails it is reported, and the checkpoint stays without.
+
+        Args:
+            step: that is saved, without metrics.
+            metrics: of the evaluation after it.
+        """
+        self._before_save()
+        self.settle()
+        problem = _attempt(lambda: _add_metrics(self.folder, step, metrics)) if is_first() else ""
+        problem = told_by_first(problem)
+        if problem:
+            log.warning("what step %d measures could not be saved (%s)", step, problem)
+            return
+        self._manager.reload()
+        for outdated in json.loads(told_by_first(json.dumps(self._manager.outdated()))):
+            self._manager.delete(outdated)
+
+    def is_measured(self, step: int) -> bool:
+        """Whether the checkpoint of a step has metrics; the same on all processes."""
+        path = _metrics_of(self.folder / str(step))
+        return bool(told_by_first("yes" if is_first() and path.exists() else ""))
 
     def settle(self) -> None:
         """Waits for the save under way, and reports it if it failed."""
@@ -185,7 +211,8 @@ class Checkpoints:
             UserError: there are checkpoints, and none can be read.
         """
         broken: dict[int, str] = {}
-        for step in reversed(self.steps()):
+        # Not all hosts may see a folder of theirs alike at once.
+        for step in reversed(json.loads(told_by_first(json.dumps(self.steps())))):
             restored = self._restore(step, like)
             if isinstance(restored, str):
                 broken[step] = restored
@@ -391,6 +418,22 @@ def _reason(error: Exception) -> str:
         return found[0]
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200]
+
+
+def _metrics_of(checkpoint: epath.Path) -> epath.Path:
+    return checkpoint / "metrics" / "metrics"
+
+
+def _add_metrics(folder: epath.Path, step: int, metrics: dict[str, float]) -> None:
+    """Writes metrics as Orbax does, in one stroke: they are there whole or not at all."""
+    target = _metrics_of(folder / str(step))
+    if is_bucket(folder):
+        target.write_text(json.dumps(metrics))
+        return
+    partial = folder.parent / "metrics.partial"
+    partial.mkdir(exist_ok=True)
+    (partial / target.name).write_text(json.dumps(metrics))
+    partial.rename(target.parent)
 
 
 def _drop_unreadable_metrics(folder: epath.Path, best: str) -> None:

@@ -20,9 +20,18 @@ class RunLog:
     finished epoch is a line.
     """
 
-    def __init__(self, workdir: Path, start_step: int, total_steps: int) -> None:
-        """Opens the logs and drops what a killed run wrote after the step it resumes from."""
-        self._records = Records(workdir / "metrics.jsonl", start_step)
+    def __init__(
+        self, workdir: Path, start_step: int, total_steps: int, *, evaluated: bool = True
+    ) -> None:
+        """Opens the logs and drops what a killed run wrote after the step it resumes from.
+
+        Args:
+            workdir: of the run.
+            start_step: that it resumes from.
+            total_steps: of the run.
+            evaluated: whether that step's evaluation is over, and not to come again.
+        """
+        self._records = Records(workdir / "metrics.jsonl", start_step, evaluated=evaluated)
         self._tensorboard = TensorBoard(workdir / "tensorboard", start_step)
         # The last records of training and tests, as the status of the run tells them.
         self.latest: dict[str, dict[str, Any]] = {}
@@ -99,9 +108,13 @@ class Silent:
         """Does nothing."""
 
 
-def make_log(workdir: Path, start_step: int, total_steps: int) -> RunLog | Silent:
-    """Opens the log of this process: process 0 alone writes."""
-    return RunLog(workdir, start_step, total_steps) if is_first() else Silent()
+def make_log(
+    workdir: Path, start_step: int, total_steps: int, *, evaluated: bool
+) -> RunLog | Silent:
+    """Opens the log of this process: process 0 alone writes; see `RunLog`."""
+    if not is_first():
+        return Silent()
+    return RunLog(workdir, start_step, total_steps, evaluated=evaluated)
 
 
 def _figures(record: dict[str, Any]) -> str:

@@ -18,9 +18,6 @@ from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StoppedEvaluationError, StopRequests
 from symskip_jax.training.timing import Timing
 
-# In the meta of a checkpoint whose evaluation was left to whoever goes on from it.
-PENDING = "evaluation_pending"
-
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -98,7 +95,7 @@ def fit(
         stops: asked between dispatches, and in evaluations.
         timing: of what the time goes into.
         profile: of the steps that are to be traced.
-        pending: the state was saved with its evaluation left unfinished.
+        pending: the state was saved, and its evaluation left unfinished.
 
     Raises:
         NonFiniteLossError: names the step and the last checkpoint.
@@ -108,8 +105,9 @@ def fit(
     step = int(state.step)
     if pending:
         results = _evaluated(state, step, plan, evaluate, checkpoints, log, timing)
-        with timing.of("saving"):
-            checkpoints.save(state, meta, results, replace=results is not None)
+        if results is not None:
+            with timing.of("saving"):
+                checkpoints.measured(step, results)
         _stop_if_asked(stops, state, step, plan, checkpoints, finished=results is not None)
     while step < plan.total_steps:
         first, step = step, plan.next_stop(step)
@@ -136,7 +134,7 @@ def fit(
         unfinished = plan.evaluates(step) and results is None
         if plan.saves(step) or stopping or checkpoints.owes_a_save():
             with timing.of("saving"):
-                checkpoints.save(state, {**meta, PENDING: True} if unfinished else meta, results)
+                checkpoints.save(state, meta, results)
         if stopping:
             _stop_if_asked(stops, state, step, plan, checkpoints, finished=not unfinished)
     checkpoints.finish(state, "finished")

@@ -68,6 +68,8 @@ def find_cluster(
     process_id: int | None,
     kind: ClusterKind,
     environment: Mapping[str, str] = os.environ,
+    *,
+    timeout: float = 300.0,
 ) -> Cluster | None:
     """Returns the processes of this run; None where it is the only one.
 
@@ -80,9 +82,11 @@ def find_cluster(
         process_id: of this one, or None.
         kind: where to look, if nothing is given: `auto` for both, `none` for nowhere.
         environment: variables of this process.
+        timeout: seconds to wait until the name of process 0's host is known.
 
     Raises:
         UserError: what is given is not whole, or makes no sense.
+        LostProcessError: that name is not known in time.
     """
     given: dict[str, Any] = {
         "--coordinator": coordinator or environment.get("JAX_COORDINATOR_ADDRESS"),
@@ -91,7 +95,7 @@ def find_cluster(
     }
     missing = [name for name, value in given.items() if value is None]
     if len(missing) == len(given):
-        return None if kind == "none" else _detected(kind)
+        return None if kind == "none" else _detected(kind, timeout)
     if missing:
         raise UserError(f"{', '.join(missing)} must be given too: all three or none")
     address, count, number = given.values()
@@ -111,7 +115,7 @@ def _number(given: int | None, environment: Mapping[str, str], name: str) -> int
         raise UserError(f"{name}={environment[name]} must be a whole number") from error
 
 
-def _detected(kind: ClusterKind) -> Cluster | None:
+def _detected(kind: ClusterKind, timeout: float) -> Cluster | None:
     """Asks JAX, which knows Slurm's variables and a TPU host's metadata."""
     # Its only way in that does not start the runtime at once.
     from jax._src.clusters import ClusterEnv
@@ -122,13 +126,23 @@ def _detected(kind: ClusterKind) -> Cluster | None:
             count = cluster.get_process_count()
             if count == 1:
                 return None
+            found = "Slurm" if cluster.name == "slurm" else "a TPU slice"
+            port = os.environ.get("JAX_COORDINATOR_PORT")
+            try:
+                address = cluster.get_coordinator_address(max(1, round(timeout)), port)
+            except RuntimeError as error:
+                raise LostProcessError(
+                    f"process 0 of {count} of {found} was not found within {timeout:g} s "
+                    f"({' '.join(str(error).split())[:200]}): start the same command there too, "
+                    "or wait longer with --start-timeout"
+                ) from error
             local = cluster.get_local_process_id() if cluster.name == "slurm" else None
             return Cluster(
-                cluster.get_coordinator_address(300, os.environ.get("JAX_COORDINATOR_PORT")),
+                address,
                 count,
                 cluster.get_process_id(),
                 None if local is None else (local,),
-                "Slurm" if cluster.name == "slurm" else "a TPU slice",
+                found,
             )
     if kind != "auto":
         raise UserError(f"--cluster {kind}: this process was not started by one")

@@ -17,9 +17,9 @@ log = logging.getLogger(__name__)
 class Records:
     """Appends records to metrics.jsonl; those that a full disk refuses wait for the next one."""
 
-    def __init__(self, path: Path, last_step: int) -> None:
-        """Opens the file and drops what a killed run wrote after the step it resumes from."""
-        _truncate(path, last_step)
+    def __init__(self, path: Path, last_step: int, *, evaluated: bool = True) -> None:
+        """Opens the file and drops what a killed run wrote after what it resumes from."""
+        _truncate(path, last_step, evaluated=evaluated)
         self._path = path
         self._file = path.open("ab", buffering=0)
         self._size = path.stat().st_size
@@ -120,10 +120,15 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _truncate(path: Path, last_step: int) -> None:
+def _truncate(path: Path, last_step: int, *, evaluated: bool) -> None:
     if not path.exists():
         return
-    kept = [json.dumps(record) + "\n" for record in _read(path) if record["step"] <= last_step]
+    kept = [
+        json.dumps(record) + "\n"
+        for record in _read(path)
+        if record["step"] < last_step
+        or (record["step"] == last_step and (evaluated or record["split"] == "train"))
+    ]
     partial = path.with_name(path.name + ".partial")
     partial.write_text("".join(kept))
     os.replace(partial, path)

@@ -36,7 +36,7 @@ def call_roll(
         version: of the program, which must be the same for all.
 
     Raises:
-        UserError: the address cannot be listened at or looked up, or two processes contradict each
+        UserError: the address cannot be listened at, or two processes contradict each
             other.
         LostProcessError: not all came in time; it names who is missing.
     """
@@ -88,6 +88,8 @@ def _listen(address: str, port: int, me: Message, deadline: float, timeout: floa
             them = _receive(connection, min(deadline, time.monotonic() + PATIENCE))
             if them is None or them.keys() != me.keys():
                 continue  # no process of ours: a port scanner, a health check
+            # Whoever died meanwhile may be here again.
+            present = {it: at for it, at in present.items() if not _hung_up(at)}
             problem = _contradiction(me, them, present)
             if problem:
                 answer = {"kind": WRONG, "problem": problem}
@@ -127,11 +129,7 @@ def _answer_roll(host: str, port: int, me: Message, deadline: float, timeout: fl
                 if answer is not None:
                     return answer
                 reason = "it hung up"
-        except socket.gaierror as error:
-            raise UserError(
-                f"the coordinator's host {host} cannot be looked up ({error.strerror}): "
-                "see --coordinator"
-            ) from error
+        # A host that starts later may have no name yet, and a name server may be away.
         except OSError as error:
             reason = error.strerror or str(error)
         time.sleep(RETRY)
@@ -146,6 +144,19 @@ def _send(connection: socket.socket, message: Message) -> None:
     # Whoever is gone meanwhile is missed by JAX next.
     with contextlib.suppress(OSError):
         connection.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _hung_up(connection: socket.socket) -> bool:
+    """Whether the other side, which says nothing while it waits, is gone."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        connection.setblocking(True)
 
 
 def _receive(connection: socket.socket, deadline: float) -> Message | None:

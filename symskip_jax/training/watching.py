@@ -4,6 +4,7 @@ import faulthandler
 import json
 import logging
 import os
+import re
 import resource
 import socket
 import sys
@@ -119,7 +120,7 @@ class Watch:
         text = f"{activity} has lasted {lasting:.0f} s, {before}"
         path = self._workdir / STACKS / f"process_{jax.process_index()}.txt"
         try:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("a") as file:
                 file.write(f"{_now()} {text}\n")
                 file.flush()
@@ -170,6 +171,12 @@ def read_status(workdir: Path) -> dict[str, Any]:
         return json.loads((workdir / STATUS).read_text())
     except (OSError, ValueError):
         return {}
+
+
+def when_last_dumped(stacks: str) -> datetime:
+    """Returns when the last stacks of a file in `stacks/` were written, by the text of the file."""
+    times = re.findall(r"^(\d{4}-\S+) \w+ has lasted ", stacks, re.MULTILINE)
+    return datetime.fromisoformat(times[-1]) if times else datetime.min.replace(tzinfo=UTC)
 
 
 def _now() -> str:

@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UserError
@@ -19,6 +19,9 @@ from symskip_jax.training.processes import is_first, several, told_by_each, told
 
 # Seconds that a shared file system has to show a new file to all hosts.
 _SETTLING = 10.0
+# Seconds to wait for a lock: `symskip status` takes it for a moment, and that of a host that died
+# may last a while on a shared file system.
+_PATIENCE, _PATIENCE_ELSEWHERE = 3.0, 20.0
 
 # May change between two starts of one run: where the data lies and whether it is streamed (what is
 # read, and how, is checked apart), how fast and how stubbornly it is read, what is done about
@@ -135,15 +138,16 @@ def claim_workdir(
 def _locked(workdir: Path) -> Iterator[None]:
     path = workdir / "lock"
     with path.open("a+") as file:
+        began = time.monotonic()
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UserError(
-                f"--workdir {workdir} has a run that is going on ({holder}): wait for it, stop it, "
-                "or choose another"
-            ) from error
+            while (holder := _holder_after_a_try(file)) is not None:
+                here = not holder or holder.endswith(f" on {socket.gethostname()}")
+                if time.monotonic() - began > (_PATIENCE if here else _PATIENCE_ELSEWHERE):
+                    raise UserError(
+                        f"--workdir {workdir} has a run that is going on ({holder or 'unknown'}): "
+                        "wait for it, stop it, or choose another"
+                    )
+                time.sleep(0.1)
         except OSError:  # a file system without locks
             yield
             return
@@ -151,6 +155,16 @@ def _locked(workdir: Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
         yield
+
+
+def _holder_after_a_try(file: TextIO) -> str | None:
+    """Locks a file, or returns who last wrote that it did."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        return file.read().strip()
+    return None
 
 
 def _check_identity(workdir: Path, identity: dict[str, Any], unsaid: Mapping[str, Any]) -> None:

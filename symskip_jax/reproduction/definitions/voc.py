@@ -29,7 +29,7 @@ _SMOKE = (
     "corruption.num_blocks=2",
     "corruption.block_size=(5, 5)",
     "model.name=network_1",
-    "model.blocks=(1, 1, 0, 0)",
+    "model.blocks=(2, 1, 0, 0)",
     "model.n=4",
     "model.width_multiplier=1.0",
     "pretrain.batch_size=4",
@@ -199,8 +199,8 @@ def _maps(
     """Returns maps of images that none was trained on, and of the channels that tell them apart."""
     one, other = "animals_validation", "vehicles_validation"
     layer = "encoder.11.relu"
-    if scale == "smoke":  # made-up images have no such splits, and the tiny network two layers
-        one, other, layer = "test", "train", "encoder.1.relu"
+    if scale == "smoke":  # made-up images have no such splits, and the tiny network three layers
+        one, other, layer = "test", "train", "encoder.2.relu"
     columns += (
         ("top channels that are so of corrupted images too (%)", "top_kept", 100.0),
         ("likeness of maps, clean and corrupted", "corrupted", 1.0),
