@@ -1,0 +1,101 @@
+"""The notebooks of colab/: each runs from top to bottom, and is in step with its script."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from command import PATIENCE, single_device
+
+ROOT = Path(__file__).resolve().parent.parent
+COLAB = ROOT / "colab"
+SCRIPTS = sorted(COLAB.glob("*.py"))
+# Pictures included: nobody waits for a notebook to open.
+LIMIT_BYTES = 700_000
+
+# A network of a few weights, for a few steps.
+TINY = " ".join(
+    (
+        "'--config.model.blocks=(1, 1, 0, 0)'",
+        "--config.model.n=4",
+        "--config.pretrain.epochs=1",
+        "'--config.pretrain.milestones=()'",
+        "--config.finetune.epochs=2",
+        "'--config.finetune.milestones=()'",
+        "--config.finetune.head_epochs=1",
+    )
+)
+SMALL = {
+    "quickstart": [f"OPTIONS = {TINY!r}"],
+}
+
+
+def run(name: str, out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
+    """Runs a notebook small, as the tool that stores them does."""
+    words = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "tools/notebooks.py", f"colab/{name}.py", "--out", out, *words]
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**single_device(os.environ), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+
+
+def said(notebook: nbformat.NotebookNode) -> str:
+    """All the text that cells print."""
+    outputs = [it for cell in notebook.cells for it in cell.get("outputs", [])]
+    return "".join(it.get("text", "") for it in outputs)
+
+
+def test_every_notebook_is_tried_and_has_its_script() -> None:
+    assert {path.stem for path in SCRIPTS} == set(SMALL)
+    assert {path.stem for path in COLAB.glob("*.ipynb")} == set(SMALL)
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_notebook_is_that_of_its_script(script: Path) -> None:
+    notebook = jupytext.read(script.with_suffix(".ipynb"))
+    assert (
+        jupytext.writes(notebook, "py:percent").split("# %%", 1)[1]
+        == (jupytext.writes(jupytext.read(script), "py:percent").split("# %%", 1)[1])
+    )
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_what_is_stored_is_whole_and_small_and_of_no_machine(script: Path) -> None:
+    path = script.with_suffix(".ipynb")
+    assert path.stat().st_size < LIMIT_BYTES
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    cells = [it for it in notebook.cells if it.cell_type == "code"]
+    assert "install" in cells[0].metadata.tags and "pip install" in cells[0].source
+    ran = [it.execution_count for it in cells[1:]]
+    assert ran == list(range(1, len(cells)))
+    assert not re.search(r"Traceback|/(home|root|tmp|work|Users)/", json.dumps(notebook))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_the_notebook_runs_from_top_to_bottom(script: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.ipynb"
+    done = run(script.stem, out, *SMALL[script.stem])
+    assert done.returncode == 0, done.stderr
+    printed = said(nbformat.read(out, as_version=4))
+    # A command that fails does not stop a notebook.
+    assert not re.search(r"^symskip: |Traceback", printed, re.MULTILINE), printed
+    percents = [float(it) for it in re.findall(r"(\d+\.\d)% of", printed)]
+    assert percents and all(0 <= it <= 100 for it in percents)
+
+
+def test_an_error_in_a_cell_ends_the_run_and_stores_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "small.ipynb"
+    done = run("quickstart", out, "raise ValueError('on purpose')")
+    assert done.returncode != 0 and "on purpose" in done.stderr
+    assert not out.exists()
