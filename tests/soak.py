@@ -90,12 +90,11 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of a start (1 2)")
     given = parser.parse_args()
+    minutes = given.minutes / len(given.processes)
     for processes in given.processes:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                ends = soak(
-                    Path(folder), given.minutes / len(given.processes), given.seed, processes
-                )
+                ends = soak(Path(folder), minutes, given.seed, processes)
             except AssertionError:
                 print(f"{processes} processes:\n{traceback.format_exc()}")
                 kept = tempfile.mkdtemp(prefix="soak-")
