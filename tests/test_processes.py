@@ -147,15 +147,15 @@ def started_with_one_misbehaving(number: int, how: str, activity: str, count: in
 def test_one_is_stopped_in_an_evaluation_or_a_save_and_one_crashes(tmp_path, data, two):
     arguments = command.pretrain(tmp_path, data)
     for number, activity in ((1, "evaluation"), (0, "saving")):
-        here = started_with_one_misbehaving(number, "stop", activity, 2, arguments)
-        with several.killed_at_the_end(here):
+        them = started_with_one_misbehaving(number, "stop", activity, 2, arguments)
+        with several.killed_at_the_end(them) as here:
             ended = several.finish(here)
         step = max(saved_steps(tmp_path))
         for status, said in ended:
             assert status == cli.EXIT_STOPPED, said
             assert f"after step {step} of 36, and saved; the same command goes on" in said
-    here = started_with_one_misbehaving(1, "crash", "training", 2, arguments)
-    with several.killed_at_the_end(here):
+    them = started_with_one_misbehaving(1, "crash", "training", 2, arguments)
+    with several.killed_at_the_end(them) as here:
         (left, told), (crashed, said) = several.finish(here)
     assert crashed == cli.EXIT_CRASHED == 70 and "RuntimeError: on purpose" in said
     assert left in (cli.EXIT_LOST, -signal.SIGABRT), told
