@@ -189,6 +189,14 @@ def read_status(workdir: Path) -> dict[str, Any]:
         return {}
 
 
+def call_finished(workdir: Path) -> None:
+    """Corrects what is said of a run that is finished, where who finished it could not."""
+    status = read_status(workdir)
+    if is_first() and status and status["state"] != "finished":
+        ended = {"state": "finished", "message": "", "activity": None, "updated": _now()}
+        write_json(workdir / STATUS, status | ended)
+
+
 def when_last_dumped(stacks: str) -> datetime:
     """Returns when the last stacks of a file in `stacks/` were written, by the text of the file."""
     times = re.findall(r"^(\d{4}-\S+) \w+ has lasted ", stacks, re.MULTILINE)
