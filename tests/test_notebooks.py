@@ -32,6 +32,7 @@ TINY = " ".join(
 )
 SMALL = {
     "quickstart": [f"OPTIONS = {TINY!r}"],
+    "train_steps": ["BLOCKS, WIDTH = (1, 0, 0, 0), 4", "PRETRAIN_STEPS, FINETUNE_STEPS = 5, 2"],
 }
 
 
