@@ -28,10 +28,17 @@ TINY = " ".join(
         "--config.finetune.epochs=2",
         "'--config.finetune.milestones=()'",
         "--config.finetune.head_epochs=1",
+        "--config.run.monitor_images=0",  # it compiles for seconds
     )
 )
 SMALL = {
     "quickstart": [f"OPTIONS = {TINY!r}"],
+    "own_images": [
+        f"OPTIONS = {TINY!r}",
+        "OPTIONS += \" --config.pretrain.batch_size=8 '--config.data.crop=(17, 17)'\"",
+        "SAMPLES = 8",
+    ],
+    "train_steps": ["BLOCKS, WIDTH = (1, 0, 0, 0), 4", "PRETRAIN_STEPS, FINETUNE_STEPS = 5, 2"],
 }
 
 
