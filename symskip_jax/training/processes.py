@@ -31,8 +31,9 @@ _TPUS = ("gcetpu", "gketpu")
 
 # Seconds without a sign of life after which a process counts as lost.
 HEARTBEAT = 60
-# Seconds that a process waits at its end for the others, which are at theirs.
-SHUTDOWN = 20
+# Seconds that a process waits at its end for the others, which are at theirs; the first may have to
+# wait for a bucket.
+SHUTDOWN = 90
 # Seconds that one that crashed waits, so that others with the same fault say so too and not that it
 # is gone.
 _CRASH = 3

@@ -33,8 +33,8 @@ STACKS = "stacks"
 PERIOD = 5.0
 # A step, an evaluation or a save hangs when it takes so many times what it usually takes.
 _FAR_LONGER = 10
-# Seconds that a bucket gets for the last of a run.
-_LAST_SECONDS = 120.0
+# Seconds that a bucket gets for the last of a run; fewer than `processes.SHUTDOWN`.
+_LAST_SECONDS = 60.0
 
 
 class Watch:
