@@ -77,7 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _is_one_of_several():
         from symskip_jax.training.processes import leave
 
-        leave(status, agreed=status not in (EXIT_LOST, EXIT_INTERRUPTED))
+        agreed = {EXIT_LOST: False, EXIT_INTERRUPTED: False, EXIT_CRASHED: None}
+        leave(status, agreed=agreed.get(status, True))
     return status
 
 

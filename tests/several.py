@@ -42,10 +42,12 @@ def started(
 
 
 @contextlib.contextmanager
-def killed_at_the_end(processes: Sequence[subprocess.Popen[str]]) -> Iterator[None]:
+def killed_at_the_end(
+    processes: Sequence[subprocess.Popen[str]],
+) -> Iterator[Sequence[subprocess.Popen[str]]]:
     """Kills what is still alive then: one that failed would leave the others waiting for it."""
     try:
-        yield
+        yield processes
     finally:
         for process in processes:
             if process.poll() is None:

@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import command
@@ -87,13 +88,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60.0, help="of kills (60)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2], help="of a start (1 2)")
     given = parser.parse_args()
-    for processes in (1, 2):
+    minutes = given.minutes / len(given.processes)
+    for processes in given.processes:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                ends = soak(Path(folder), given.minutes / 2, given.seed, processes)
-            except AssertionError as error:
-                print(f"{processes} processes: {error}")
+                ends = soak(Path(folder), minutes, given.seed, processes)
+            except AssertionError:
+                print(f"{processes} processes:\n{traceback.format_exc()}")
+                kept = tempfile.mkdtemp(prefix="soak-")
+                shutil.copytree(folder, kept, dirs_exist_ok=True)
+                print(f"what there was is in {kept}")
                 return 1
         kills = sum(ends.values()) - 2 * ends["rounds"]
         print(f"{processes} processes: {kills} disturbed starts, {ends['rounds']} runs, all alike")

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import command
 import pytest
+import several
 from fake_gcs import BUCKET, FakeGcs, serve
+from test_processes import assert_equal_to_rounding
 from test_resume import assert_same_arrays, pictures, saved_steps, timeless_metrics, wait_for
+
+from symskip_jax import cli
 
 ADDRESS = f"gs://{BUCKET}/runs/tiny"
 
@@ -69,6 +73,26 @@ def test_a_run_on_a_bucket_goes_on_on_another_host(tmp_path, bucket, data, in_a_
         start(bucket, tmp_path / "third", *arguments, "--config.seed=1", "--workdir", ADDRESS)
     )
     assert other.returncode == 2 and "holds another run: config.seed" in other.stderr
+
+
+def test_two_hosts_that_share_nothing_but_a_bucket(tmp_path, bucket, data, in_a_folder):
+    words = ["pretrain", *command.TINY, f"--config.data.name={data}", "--workdir", ADDRESS]
+    there = bucket.root / "runs" / "tiny"
+
+    def started() -> list[subprocess.Popen[str]]:
+        together = ("--coordinator", several.free_address(), "--num-processes", 2, "--process-id")
+        return [start(bucket, tmp_path / f"{it}", *words, *together, it) for it in range(2)]
+
+    with several.killed_at_the_end(started()) as here:
+        wait_for(lambda: len(saved_steps(there)) > 1, here[0])
+        here[1].terminate()
+        for status, said in several.finish(here):
+            assert status == cli.EXIT_STOPPED, said
+    with several.killed_at_the_end(started()) as here:
+        for status, said in several.finish(here):
+            assert status == 0, said
+    assert_equal_to_rounding(there, in_a_folder)
+    assert pictures(there).keys() == pictures(in_a_folder).keys()
 
 
 def test_a_bucket_that_refuses_is_answered_in_a_line(tmp_path, bucket, data):

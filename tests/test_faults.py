@@ -10,6 +10,7 @@ from pathlib import Path
 
 import command
 import pytest
+import several
 from soak import soak
 from test_resume import assert_same_arrays, pictures, saved_steps, timeless_metrics, wait_for
 
@@ -113,6 +114,29 @@ def test_a_disk_that_stays_full(small_disk, data, undisturbed):
     resumed = command.succeed(*command.pretrain(workdir, data, *LONG))
     assert resumed.stderr.startswith(f"resumed after step {whole} of 180")
     assert_same_end(workdir, undisturbed)
+
+
+def test_a_disk_that_is_full_of_two_processes(small_disk, tmp_path, data):
+    several.succeed(command.pretrain(tmp_path / "undisturbed", data, *LONG))
+    workdir = small_disk / "run"
+    arguments = command.pretrain(workdir, data, *LONG)
+    with several.started(arguments) as here:
+        wait_for(lambda: bool(saved_steps(workdir)), here[0])
+        filler = fill(small_disk)
+        ended = several.finish(here)
+    whole = max(saved_steps(workdir))
+    for status, said in ended:
+        assert status == cli.EXIT_UNSAVED, said
+        assert f"the last whole checkpoint is that of step {whole}; mend that" in said
+        assert "Traceback" not in said
+    filler.unlink()
+    with several.started(arguments) as here:
+        wait_for(lambda: max(saved_steps(workdir)) > whole, here[0])
+        filler = fill(small_disk)
+        lines_of(here[0])("could not be saved (")
+        filler.unlink()
+        assert [status for status, _ in several.finish(here)] == [0, 0]
+    assert_same_end(workdir, tmp_path / "undisturbed")
 
 
 def test_a_disk_that_cannot_be_written(small_disk, data):

@@ -135,6 +135,34 @@ def test_what_is_lost_or_stopped_goes_on_as_if_nothing_had_happened(tmp_path, da
     assert_same_run(tmp_path, two)
 
 
+def started_with_one_misbehaving(number: int, how: str, activity: str, count: int, arguments):
+    """Starts two, of which that of this number is stopped, or crashes, in this activity."""
+    together = ("--coordinator", several.free_address(), "--num-processes", 2, "--process-id")
+    here = [command.start(*arguments, *together, 1 - number)]
+    words = (how, activity, count, *arguments, *together, number)
+    here.insert(number, command.start_script("misbehaving.py", *words))
+    return here
+
+
+def test_one_is_stopped_in_an_evaluation_or_a_save_and_one_crashes(tmp_path, data, two):
+    arguments = command.pretrain(tmp_path, data)
+    for number, activity in ((1, "evaluation"), (0, "saving")):
+        them = started_with_one_misbehaving(number, "stop", activity, 2, arguments)
+        with several.killed_at_the_end(them) as here:
+            ended = several.finish(here)
+        step = max(saved_steps(tmp_path))
+        for status, said in ended:
+            assert status == cli.EXIT_STOPPED, said
+            assert f"after step {step} of 36, and saved; the same command goes on" in said
+    them = started_with_one_misbehaving(1, "crash", "training", 2, arguments)
+    with several.killed_at_the_end(them) as here:
+        (left, told), (crashed, said) = several.finish(here)
+    assert crashed == cli.EXIT_CRASHED == 70 and "RuntimeError: on purpose" in said
+    assert left in (cli.EXIT_LOST, -signal.SIGABRT), told
+    several.succeed(arguments)
+    assert_same_run(tmp_path, two)
+
+
 def test_saved_by_two_by_four_restored_by_others(tmp_path, data, alone):
     source = tmp_path / "saved"
     with several.started(command.pretrain(source, data), devices=4) as here:

@@ -18,6 +18,7 @@ import pytest
 from symskip_jax import cli
 from symskip_jax.training.checkpoints import load_variables
 from symskip_jax.training.records import read_metrics
+from symskip_jax.training.watching import read_status
 
 STEPS = {"pretrain": 36, "finetune": 24}
 BY_THE_CLOCK = ("seconds", "images_per_second", "input_seconds", "saving_seconds")
@@ -232,6 +233,20 @@ def test_a_finished_run_started_again_changes_nothing(tmp_path, data, finetuned,
     again = command.succeed(*command.finetune(workdir, data, f"--init={pretrained}"))
     assert again.stderr == "finished already: 24 steps\n"
     assert contents(workdir) == before
+
+
+def test_a_run_that_was_killed_when_all_was_saved_is_tidied_up(tmp_path, data, pretrained):
+    workdir = tmp_path / "run"
+    shutil.copytree(pretrained, workdir)
+    # As if killed before the checkpoint that the last one outdates was deleted.
+    shutil.copytree(workdir / "checkpoints" / "33", workdir / "checkpoints" / "30")
+    status = read_status(workdir) | {"state": "running", "activity": "saving"}
+    (workdir / "status.json").write_text(json.dumps(status))
+    assert command.run("status", workdir).returncode == 1
+    again = command.succeed(*command.pretrain(workdir, data))
+    assert again.stderr == "finished already: 36 steps\n"
+    assert saved_steps(workdir) == saved_steps(pretrained)
+    assert "finished" in command.succeed("status", workdir).stdout
 
 
 def contents(workdir: Path) -> dict[Path, bytes]:

@@ -1,6 +1,7 @@
 """How a run says what it is at: its status, where its time goes, and what hangs."""
 
 import json
+import threading
 import time
 
 import jax
@@ -125,6 +126,28 @@ def test_stacks_are_written_on_a_host_that_has_nothing_of_the_run_yet(tmp_path):
     ):
         time.sleep(0.6)
     assert "training has lasted" in (folder / "stacks" / "process_0.txt").read_text()
+
+
+def test_a_bucket_that_does_not_answer_is_found_out_and_left_behind(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("symskip_jax.training.watching.PERIOD", 0.05)
+    monkeypatch.setattr("symskip_jax.training.watching._LAST_SECONDS", 0.3)
+    asked, answers = threading.Event(), threading.Event()
+
+    class Bucket(Home):
+        def publish(self):
+            asked.set()
+            answers.wait()
+
+    timing, home = Timing(), Bucket(tmp_path / "bucket", tmp_path)
+    with Watch(home, Silent(), timing, facts={}, stall_seconds=0.02):
+        assert asked.wait(5)
+        with timing.of("saving"):
+            time.sleep(0.6)
+    stacks = (tmp_path / "stacks" / "process_0.txt").read_text()
+    assert "saving has lasted" in stacks and "publish" in stacks
+    assert read_status(tmp_path)["state"] == "finished"
+    assert "has not answered for 0 s: the last of the log may be in" in caplog.text
+    answers.set()
 
 
 def test_the_first_of_its_kind_has_more_patience(tmp_path):

@@ -23,7 +23,7 @@ from symskip_jax.training.schedules import plateau_scale
 from symskip_jax.training.state import TrainState
 from symskip_jax.training.stops import StopRequests
 from symskip_jax.training.timing import Timing
-from symskip_jax.training.watching import Watch
+from symskip_jax.training.watching import Watch, call_finished
 from symskip_jax.training.workdir import check_same, check_shared, claim_workdir
 
 
@@ -142,7 +142,11 @@ def run_training(
             restored is not None and plan.evaluates(step) and not checkpoints.is_measured(step)
         )
         if step == plan.total_steps and not pending:
+            # The start that took the last step may have been killed right after it.
+            checkpoints.tidy()
             checkpoints.close()
+            call_finished(workdir)
+            home.publish()
             say(f"finished already: {plan.total_steps} steps")
             return state
         if restored is not None:

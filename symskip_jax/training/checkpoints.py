@@ -137,6 +137,10 @@ class Checkpoints:
             log.warning("what step %d measures could not be saved (%s)", step, problem)
             return
         self._manager.reload()
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Deletes what is kept no longer, as a start that was killed after a save may leave it."""
         for outdated in json.loads(told_by_first(json.dumps(self._manager.outdated()))):
             self._manager.delete(outdated)
 

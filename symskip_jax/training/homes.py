@@ -15,7 +15,7 @@ from symskip_jax.training.processes import is_first
 log = logging.getLogger(__name__)
 
 # What a run that goes on must find again; its checkpoints never leave the bucket.
-_FETCHED = ("config.json", "metrics.jsonl")
+_FETCHED = ("config.json", "metrics.jsonl", "status.json")
 # Of all processes; the rest is of process 0.
 _OF_EACH = ("stacks", "profile")
 _LOCK = "lock"

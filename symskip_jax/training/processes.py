@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NoReturn
 
@@ -32,6 +33,9 @@ _TPUS = ("gcetpu", "gketpu")
 HEARTBEAT = 60
 # Seconds that a process waits at its end for the others, which are at theirs.
 SHUTDOWN = 20
+# Seconds that one that crashed waits, so that others with the same fault say so too and not that it
+# is gone.
+_CRASH = 3
 # Messages that processes tell each other are of a multiple of so many bytes.
 _CHUNK = 1024
 
@@ -286,13 +290,14 @@ def as_lost_process(error: Exception) -> LostProcessError | None:
     )
 
 
-def leave(status: int, *, agreed: bool) -> NoReturn:
-    """Ends a process of several at once.
+def leave(status: int, *, agreed: bool | None) -> NoReturn:
+    """Ends a process of several.
 
     Args:
         status: of its exit.
-        agreed: whether the others end too, with the same. They are waited for; else JAX would wait
-            in vain for those that are in the middle of a step.
+        agreed: whether the others end too, with the same; None if they may. Where they do, they are
+            waited for; else JAX would wait in vain for those that are in the middle of a step, and
+            then end this process by SIGABRT.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
@@ -300,6 +305,8 @@ def leave(status: int, *, agreed: bool) -> NoReturn:
     if agreed:
         with contextlib.suppress(Exception):
             jax.distributed.shutdown()
+    elif agreed is None:
+        time.sleep(_CRASH)
     os._exit(status)
 
 

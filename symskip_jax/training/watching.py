@@ -1,4 +1,4 @@
-"""A second thread beside the loop: how the run is doing, and what hangs when something does."""
+"""Two threads beside the loop: one tells how the run is doing, one finds out what hangs."""
 
 import faulthandler
 import json
@@ -33,6 +33,8 @@ STACKS = "stacks"
 PERIOD = 5.0
 # A step, an evaluation or a save hangs when it takes so many times what it usually takes.
 _FAR_LONGER = 10
+# Seconds that a bucket gets for the last of a run.
+_LAST_SECONDS = 120.0
 
 
 class Watch:
@@ -64,7 +66,10 @@ class Watch:
         self._home, self._workdir, self._log, self._timing = home, home.folder, log, timing
         self._stall_seconds = stall_seconds
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._end = ("running", "")
+        # What is told can wait for a bucket that does not answer, which is then found out.
+        self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
+        self._teller = threading.Thread(target=self._tell, name="tell", daemon=True)
         self._dumped = 0.0
         device = jax.local_devices()[0]
         self._facts = {
@@ -79,7 +84,8 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._write("running", "")
-        self._thread.start()
+        self._watcher.start()
+        self._teller.start()
         return self
 
     def __exit__(
@@ -88,20 +94,30 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._done.set()
-        self._thread.join()
         state = "finished" if error is None else "failed"
-        self._write("stopped" if isinstance(error, StoppedError) else state, str(error or ""))
-        self._home.publish()
+        self._end = ("stopped" if isinstance(error, StoppedError) else state, str(error or ""))
+        self._done.set()
+        self._watcher.join()
+        self._teller.join(_LAST_SECONDS)
+        if self._teller.is_alive():
+            self._write(*self._end)
+            log.warning(
+                "%s has not answered for %.0f s: the last of the log may be in %s alone",
+                self._home.address,
+                _LAST_SECONDS,
+                self._workdir,
+            )
 
-    def _run(self) -> None:
-        tick, written = min(PERIOD, self._stall_seconds / 4), time.monotonic()
-        while not self._done.wait(tick):
+    def _watch(self) -> None:
+        while not self._done.wait(min(PERIOD, self._stall_seconds / 4)):
             self._look()
-            if time.monotonic() - written >= PERIOD:
-                self._write("running", "")
-                self._home.publish()
-                written = time.monotonic()
+
+    def _tell(self) -> None:
+        while not self._done.wait(PERIOD):
+            self._write("running", "")
+            self._home.publish()
+        self._write(*self._end)
+        self._home.publish()
 
     def _look(self) -> None:
         """Dumps the stacks once for each activity that lasts far too long."""
@@ -171,6 +187,14 @@ def read_status(workdir: Path) -> dict[str, Any]:
         return json.loads((workdir / STATUS).read_text())
     except (OSError, ValueError):
         return {}
+
+
+def call_finished(workdir: Path) -> None:
+    """Corrects what is said of a run that is finished, where who finished it could not."""
+    status = read_status(workdir)
+    if is_first() and status and status["state"] != "finished":
+        ended = {"state": "finished", "message": "", "activity": None, "updated": _now()}
+        write_json(workdir / STATUS, status | ended)
 
 
 def when_last_dumped(stacks: str) -> datetime:
