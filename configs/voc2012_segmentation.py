@@ -11,8 +11,8 @@ Measured: not run yet.
 
 `:small` is an eighth as wide and sees images whose shorter side is 80 pixels, for two CPU cores;
 it pre-trains on the training images themselves. Measured on 110 of them, 3 minutes of one core for
-each command: 4.41 % mean IU with the decoder kept, 3.97 % with the encoder alone, 3.93 % from
-scratch (docs/reproduction.md, figure4).
+each command, three seeds: 4.2 +- 0.2 % mean IU with the decoder kept, 4.0 +- 0.1 % with the
+encoder alone, 4.1 +- 0.1 % from scratch (docs/reproduction.md, figure4).
 
     symskip pretrain --config voc2012_segmentation:small --workdir runs/masks-pretrain
     symskip finetune --config voc2012_segmentation:small --workdir runs/masks-small \

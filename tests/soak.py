@@ -21,7 +21,7 @@ from pathlib import Path
 
 import command
 import several
-from test_resume import assert_same_run, count_records, saved_steps
+from test_resume import assert_same_outcome, count_records, saved_steps
 
 TERM_SHARE = 0.25
 
@@ -56,7 +56,7 @@ def soak(folder: Path, minutes: float, seed: int, processes: int) -> collections
             ends[", ".join(map(str, sorted(statuses)))] += 1
             if not any(statuses):
                 break
-        assert_same_run(disturbed, undisturbed)
+        assert_same_outcome(disturbed, undisturbed)
         for it in (disturbed, undisturbed):
             shutil.rmtree(it)
         rounds += 1

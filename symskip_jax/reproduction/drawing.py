@@ -76,13 +76,14 @@ def _plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
                 ax.plot([mean], [place], "o", color="#0072B2", markersize=6)
                 if spread is not None:
                     ax.plot(spread, [place, place], "-", color="#0072B2", linewidth=2)
+                    # That of two seeds may be ten times as wide as all that was measured.
+                    drawn += spread if len(values) > 2 else ()
             paper = paper_figure(it.cell)
             if paper is not None:
                 drawn.append(paper)
                 ax.plot([paper], [place], "o", mfc="none", color="#D55E00", markersize=7)
         if drawn:
-            # An interval of two seeds may be ten times as wide as all that was measured.
-            room = 0.3 * (max(drawn) - min(drawn)) or 1.0
+            room = 0.1 * (max(drawn) - min(drawn)) or 1.0
             ax.set_xlim(min(drawn) - room, max(drawn) + room)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel(column)

@@ -21,6 +21,10 @@ _MAKERS = {
 }
 # A link from docs/ to a file elsewhere in the repository, as the repository's own pages follow it.
 _OUTSIDE = re.compile(r"\]\(\.\./([^)#]+)\)")
+_CELL = re.compile(r"<td.*?</td>", re.DOTALL)
+_CODE = re.compile(r"(?<=<code>)[^<]+(?=</code>)")
+# Where a name may be broken on a narrow screen: behind these, and before a full stop.
+_BREAK = re.compile(r"(?<=[/_=:])(?=\w)|(?<=\w)(?=\.\w)")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -43,4 +47,11 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     filled = _MARK.sub(lambda found: _MAKERS[found[1]](), markdown)
     return _OUTSIDE.sub(
         lambda found: f"]({found[1]})" if files.get_file_from_path(found[1]) else found[0], filled
+    )
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Says where names in the cells of tables may be broken."""
+    return _CELL.sub(
+        lambda cell: _CODE.sub(lambda code: _BREAK.sub("<wbr>", code[0]), cell[0]), html
     )
