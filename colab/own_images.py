@@ -63,7 +63,7 @@ def make_zip(path, samples):
     """Writes windows of scikit-learn's two photographs, a class each, `samples` for training."""
     random = np.random.default_rng(0)
     with zipfile.ZipFile(path, "w") as archive:
-        for name, photo in zip(("temple", "flower"), load_sample_images().images, strict=True):
+        for name, photo in zip(("building", "flower"), load_sample_images().images, strict=True):
             border = photo.shape[1] * 7 // 10
             for split, part in (("train", photo[:, :border]), ("test", photo[:, border:])):
                 for number in range(samples if split == "train" else samples // 4):
