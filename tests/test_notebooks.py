@@ -35,12 +35,14 @@ SMALL = {
     "cifar10": [
         "import numpy as np",
         "draw = np.random.default_rng(0).integers",
-        "images = draw(0, 256, (96, 32, 32, 3), np.uint8)",
+        "images = draw(0, 256, (96, 8, 8, 3), np.uint8)",
         "arrays = {f'{it}_images': images for it in ('train', 'test')}",
         "arrays |= {f'{it}_labels': np.arange(96) % 4 for it in ('train', 'test')}",
         "np.savez('noise.npz', **arrays)",
         "NAME, WIDTH, SHARE = 'npz:noise.npz', 1, ''",
-        f"MORE = {TINY + ' --config.data.num_labels=64 --config.probe.epochs=1'!r}",
+        # Network-2 has its depth and width fixed.
+        f"MORE = {TINY + ' --config.model.name=network_1 --config.data.num_labels=64'!r}",
+        "MORE += \" '--config.data.crop=(8, 8)' --config.run.eval_batch_size=32\"",
     ],
     "quickstart": [f"OPTIONS = {TINY!r}"],
     "own_images": [
