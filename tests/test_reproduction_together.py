@@ -6,6 +6,8 @@ import threading
 import pytest
 from played import Commands, play, table
 
+from symskip_jax.analysis.files import replacing
+
 # matplotlib is not for two threads.
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
@@ -25,6 +27,15 @@ class Ear:
 
     def flush(self):
         pass
+
+
+def test_two_writers_of_one_file_do_not_take_each_others(tmp_path):
+    path = tmp_path / "table.csv"
+    with replacing(path) as first, replacing(path) as second:
+        first.write_text("first\n")
+        second.write_text("second\n")
+    assert path.read_text() == "first\n"  # the first ends last
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_two_at_once_share_the_runs_out(tmp_path, monkeypatch):

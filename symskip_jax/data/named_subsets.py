@@ -3,8 +3,8 @@
 import hashlib
 import io
 import json
-import os
 import re
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import resources
@@ -156,7 +156,7 @@ def cache_labels(prepared: Prepared, split: str, labels_n: np.ndarray) -> None:
     path = _cached_labels(prepared, split)
     with suppress(OSError):  # the next time will be as slow, no more
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{os.getpid()}.npy")
+        part = path.with_name(f"{uuid.uuid4().hex}.npy")
         np.save(part, labels_n.astype(np.int32))
         part.replace(path)
 
