@@ -3,7 +3,7 @@
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,6 +25,7 @@ class FakeGcs:
     requests: the method and path of each request.
     status: answered in the place of whatever was asked for, where it is not 200.
     status_of_records: the same for ArrayRecord files alone.
+    before_write: called with an object's name and content; while it lasts, no answer is given.
     environment: the variables that turn a process to this server.
     """
 
@@ -32,6 +33,7 @@ class FakeGcs:
         self.root = root
         self.status = self.status_of_records = 200
         self.requests: list[str] = []
+        self.before_write: Callable[[str, bytes], object] = lambda name, content: None
         self.environment = environment(port)
         # Of each object its version, as conditional writes ask for it; 1 of what was there before.
         self.generations: dict[str, int] = {}
@@ -44,6 +46,7 @@ class FakeGcs:
 
     def write(self, name: str, content: bytes, wanted: str | None) -> bool:
         """Writes an object, if its version is the one wanted, and says whether it did."""
+        self.before_write(name, content)
         with self.lock:
             if wanted is not None and int(wanted) != self.generation(name):
                 return False

@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import command
@@ -19,7 +19,11 @@ def free_address() -> str:
 
 @contextlib.contextmanager
 def started(
-    arguments: Sequence[Any], *, processes: int = 2, devices: int = 1
+    arguments: Sequence[Any],
+    *,
+    processes: int = 2,
+    devices: int = 1,
+    start: Callable[..., subprocess.Popen[str]] | None = None,
 ) -> Iterator[list[subprocess.Popen[str]]]:
     """Starts them all.
 
@@ -27,15 +31,16 @@ def started(
         arguments: of each process, that of the command.
         processes: of the run.
         devices: simulated, of each.
+        start: what starts process `number` with these words, for another command or another host:
+            `start(number, *words)`.
     """
-    address = free_address()
+
+    def start_alike(number: int, *words: Any) -> subprocess.Popen[str]:
+        return command.start(*words, environment={"JAX_NUM_CPU_DEVICES": str(devices)})
+
+    together = ("--coordinator", free_address(), "--num-processes", processes, "--process-id")
     here = [
-        command.start(
-            *arguments,
-            *("--coordinator", address, "--num-processes", processes, "--process-id", number),
-            environment={"JAX_NUM_CPU_DEVICES": str(devices)},
-        )
-        for number in range(processes)
+        (start or start_alike)(number, *arguments, *together, number) for number in range(processes)
     ]
     with killed_at_the_end(here):
         yield here

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,20 +80,62 @@ def test_two_hosts_that_share_nothing_but_a_bucket(tmp_path, bucket, data, in_a_
     words = ["pretrain", *command.TINY, f"--config.data.name={data}", "--workdir", ADDRESS]
     there = bucket.root / "runs" / "tiny"
 
-    def started() -> list[subprocess.Popen[str]]:
-        together = ("--coordinator", several.free_address(), "--num-processes", 2, "--process-id")
-        return [start(bucket, tmp_path / f"{it}", *words, *together, it) for it in range(2)]
+    def on_host(number, *words):
+        return start(bucket, tmp_path / f"{number}", *words)
 
-    with several.killed_at_the_end(started()) as here:
+    with several.started(words, start=on_host) as here:
         wait_for(lambda: len(saved_steps(there)) > 1, here[0])
         here[1].terminate()
         for status, said in several.finish(here):
             assert status == cli.EXIT_STOPPED, said
-    with several.killed_at_the_end(started()) as here:
+    with several.started(words, start=on_host) as here:
         for status, said in several.finish(here):
             assert status == 0, said
     assert_equal_to_rounding(there, in_a_folder)
     assert pictures(there).keys() == pictures(in_a_folder).keys()
+
+
+def test_a_bucket_that_stalls_is_waited_for_and_the_stacks_are_written(
+    tmp_path, bucket, data, in_a_folder
+):
+    answers = threading.Event()
+    bucket.before_write = lambda name, content: answers.wait() if "checkpoints/" in name else None
+    arguments = ["pretrain", *command.TINY, f"--config.data.name={data}", "--workdir", ADDRESS]
+    process = start(bucket, tmp_path / "host", *arguments, "--config.run.stall_seconds=0.5")
+    folder = tmp_path / "host" / "symskip_jax" / "runs"
+    wait_for(lambda: any(folder.glob("*/stacks/process_0.txt")), process)
+    assert process.poll() is None
+    answers.set()
+    result = command.finish(process)
+    assert result.returncode == 0, result.stderr
+    assert "saving has lasted" in result.stderr and "what every thread is at is in" in result.stderr
+    there = bucket.root / "runs" / "tiny"
+    assert_same_arrays(there, in_a_folder)
+    assert "save" in (there / "stacks" / "process_0.txt").read_text()
+
+
+def test_a_bucket_that_stalls_at_the_end_keeps_two_processes_no_longer_than_a_minute(
+    tmp_path, bucket, data, in_a_folder
+):
+    answers = threading.Event()
+
+    def holds_the_last_word(name, content):
+        if name.endswith("status.json") and b'"finished"' in content:
+            answers.wait()
+
+    bucket.before_write = holds_the_last_word
+    words = ["pretrain", *command.TINY, f"--config.data.name={data}", "--workdir", ADDRESS]
+
+    def on_host(number, *words):
+        return start(bucket, tmp_path / f"{number}", *words)
+
+    with several.started(words, start=on_host) as here:
+        (status, said), (status_of_other, other) = several.finish(here)
+    answers.set()
+    assert status == 0, said
+    assert status_of_other == 0, other
+    assert "has not answered for 60 s: the last of the log may be in" in said
+    assert_equal_to_rounding(bucket.root / "runs" / "tiny", in_a_folder)
 
 
 def test_a_bucket_that_refuses_is_answered_in_a_line(tmp_path, bucket, data):

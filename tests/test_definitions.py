@@ -125,7 +125,7 @@ MEASURED = {
     ],
     "cifar10_4k": [
         (told, f"table2/small/{start}/seed_*", "accuracy", 100.0)
-        for start in ("random_gaussian", "random_he")
+        for start in ("random_gaussian", "random_he", "no_skip", "skip", "skip_he")
     ],
     "folder": [
         (lambda it: f"{it[0]:.2f} dB", "folder_small", name, 1.0)

@@ -17,6 +17,7 @@ import several
 from jax._src.clusters import cloud_tpu_cluster
 from test_resume import (
     BY_THE_CLOCK,
+    Moments,
     assert_same_run,
     count_records,
     saved_steps,
@@ -135,27 +136,35 @@ def test_what_is_lost_or_stopped_goes_on_as_if_nothing_had_happened(tmp_path, da
     assert_same_run(tmp_path, two)
 
 
-def started_with_one_misbehaving(number: int, how: str, activity: str, count: int, arguments):
-    """Starts two, of which that of this number is stopped, or crashes, in this activity."""
-    together = ("--coordinator", several.free_address(), "--num-processes", 2, "--process-id")
-    here = [command.start(*arguments, *together, 1 - number)]
-    words = (how, activity, count, *arguments, *together, number)
-    here.insert(number, command.start_script("misbehaving.py", *words))
-    return here
+def misbehaving(number: int, how: str, activity: str, count: int):
+    """Says how to start two, of which one is stopped, or crashes, in an activity."""
+
+    def start(this, *words):
+        if this == number:
+            return command.start_script("misbehaving.py", how, activity, count, *words)
+        return command.start(*words)
+
+    return start
+
+
+def assert_stopped_and_saved(workdir, here):
+    ended = several.finish(here)
+    step = max(saved_steps(workdir))
+    for status, said in ended:
+        assert status == cli.EXIT_STOPPED, said
+        assert f"after step {step} of 36, and saved; the same command goes on" in said
 
 
 def test_one_is_stopped_in_an_evaluation_or_a_save_and_one_crashes(tmp_path, data, two):
     arguments = command.pretrain(tmp_path, data)
-    for number, activity in ((1, "evaluation"), (0, "saving")):
-        them = started_with_one_misbehaving(number, "stop", activity, 2, arguments)
-        with several.killed_at_the_end(them) as here:
-            ended = several.finish(here)
-        step = max(saved_steps(tmp_path))
-        for status, said in ended:
-            assert status == cli.EXIT_STOPPED, said
-            assert f"after step {step} of 36, and saved; the same command goes on" in said
-    them = started_with_one_misbehaving(1, "crash", "training", 2, arguments)
-    with several.killed_at_the_end(them) as here:
+    with several.started(arguments, start=misbehaving(1, "stop", "evaluation", 2)) as here:
+        assert_stopped_and_saved(tmp_path, here)
+    moments = Moments(tmp_path)
+    with several.started(arguments) as here:
+        wait_for(moments.in_a_save, here[0])
+        here[1].terminate()
+        assert_stopped_and_saved(tmp_path, here)
+    with several.started(arguments, start=misbehaving(1, "crash", "training", 2)) as here:
         (left, told), (crashed, said) = several.finish(here)
     assert crashed == cli.EXIT_CRASHED == 70 and "RuntimeError: on purpose" in said
     assert left in (cli.EXIT_LOST, -signal.SIGABRT), told
