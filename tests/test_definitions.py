@@ -100,6 +100,14 @@ def test_other_images_are_rebuilt_under_all_three_corruptions_too():
         assert kinds[:2] == ["gaussian", 1] and kinds[2] in (8, 32), sheet
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_what_is_pre_trained_for_table_2_trains_its_new_layers_first(scale):
+    for run in define("table2", scale).runs():
+        if run.verb == "finetune" and run.source is not None:
+            recipe = load_config(run.config, run.overrides(0, "images")).finetune
+            assert 0 < recipe.head_epochs < recipe.epochs, run.name
+
+
 def test_both_networks_of_figure_5_are_shown_the_same_images_of_no_training():
     animals, vehicles = (it for it in define("figure5", "paper").runs() if it.verb == "visualize")
     assert animals.arguments == vehicles.arguments and animals.source != vehicles.source

@@ -62,12 +62,13 @@ def rates_at(scale: Scale) -> Mapping[str, str]:
 
 def limited_labels(scale: Scale) -> Starts:
     """CIFAR-10 with 4,000 labels, Network-2, small blocks masked: table 2's runs."""
+    head_first = ("finetune.epochs=2", "finetune.head_epochs=1")
     return Starts(
         "table2",
         config_at("cifar10_4k", scale),
         "cifar10",
         settings_at(scale),
-        paired=few_saves_at(scale),
+        paired=head_first if scale == "smoke" else few_saves_at(scale),
         rates=rates_at(scale),
     )
 
