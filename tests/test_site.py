@@ -133,3 +133,10 @@ def test_the_api_is_there_with_what_goes_in(site: Path, pages: dict[Path, Reader
     said = " ".join(text_of(site, "api.html").split())
     assert "a random crop, then a random flip" in said.lower()
     assert "Peak signal-to-noise ratio of each image." in said
+
+
+def test_a_long_name_in_a_table_may_be_broken_where_one_would(site: Path) -> None:
+    page = (site / "reliability.html").read_text()
+    assert "<code>test_<wbr>faults<wbr>.py</code>" in page
+    # Outside of tables a line is long enough.
+    assert not re.search(r"<p>[^<]*<code>[^<]*<wbr>", page)
