@@ -116,7 +116,7 @@ from IPython.display import display
 with Image.open(max(Path("runs/photos/images").glob("step_*.png"))) as sheet:
     sheet = sheet.convert("RGB")
     sheet.thumbnail((560, 2000))
-    display(sheet)
+    display(sheet, include=["image/jpeg"])
 
 # %% [markdown]
 # ## Features

@@ -61,7 +61,7 @@ def show(path, width=640):
     with Image.open(path) as image:
         image = image.convert("RGB")
         image.thumbnail((width, 4 * width))
-        display(image)
+        display(image, include=["image/jpeg"])
 
 
 show(max(Path("runs/digits/images").glob("step_*.png")))
