@@ -13,7 +13,7 @@ from played import Commands, asked, play, table
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.cli import main
 from symskip_jax.config import flat, load_config
-from symskip_jax.errors import StoppedError
+from symskip_jax.errors import StoppedError, UserError
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import SCALES
@@ -90,6 +90,17 @@ def test_the_logs_are_there_before_the_note_that_they_are(tmp_path, monkeypatch)
     assert play(tmp_path, commands, only="skip") == 0
     assert commands.names == ["pretrain_skip", "skip"]
     assert table(tmp_path)["pre-trained with skips"]["seeds"] == "1"
+
+
+@pytest.mark.parametrize("folder", ["results", "runs"])
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_runs(tmp_path, folder):
+    (tmp_path / folder).write_text("a file in the way")
+    commands = Commands()
+    why = r"\((Not a directory|File exists)\); choose another"
+    with pytest.raises(UserError, match=rf"--{folder} \S+ cannot be written {why}"):
+        play(tmp_path, commands)
+    assert not commands.asked
+    assert play(tmp_path, commands, dry_run=True) == 0
 
 
 def test_one_pre_training_serves_the_ten_folds(tmp_path):

@@ -17,12 +17,15 @@ STEP_HELP = "latest (the default), best, or the number of a checkpoint"
 _EXIT_STATUSES = """\
 exit status:
   0   done
-  1   training failed: the loss became NaN or infinite; the last checkpoint is whole
+  1   the loss became NaN or infinite: the last checkpoint is whole; or a crash, with a traceback
+      (of reproduce: some of its runs failed, and it says which)
   2   something in the command, the configuration, the data or the folders is wrong
+  70  one of several processes crashed, with a traceback
   74  the last state could not be saved; the message says which checkpoint is whole
   75  stopped by SIGTERM or Ctrl-C, and saved: the same command goes on
   76  another process of the run is gone, or did not come: the same command goes on
   130 stopped by a second Ctrl-C, or by one before the first step: nothing more was saved
+  143 stopped by SIGTERM before the first step: nothing was lost
 """
 
 _OVERRIDES = """\

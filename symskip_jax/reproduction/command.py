@@ -29,6 +29,7 @@ from symskip_jax.reproduction.sameness import is_done
 from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.summary import measure
 from symskip_jax.reproduction.tables import files, markdown
+from symskip_jax.training.workdir import make_workdir
 
 FAILED = 1
 
@@ -72,13 +73,18 @@ def reproduce(
         0, or 1 where a command failed; the table is written either way.
 
     Raises:
-        UserError: there is no such experiment, cell or role, or `seeds` names none.
+        UserError: there is no such experiment, cell or role, `seeds` names none, or a folder cannot
+            be written.
         StoppedError: stopped; the same command goes on from there.
     """
     experiment = define(name, scale)
     chosen = experiment.only(only)
     numbers = range(experiment.seeds) if seeds is None else _numbers(seeds)
     names = chosen_names(data)
+    if not dry_run:
+        make_workdir(results / name / scale, "--results")
+    if scale == "smoke" or not dry_run:
+        make_workdir(runs, "--runs")
     if scale == "smoke":
         given = {choice.partition("=")[0] for choice in data}
         made = make_smoke_data(runs / "smoke_data")
