@@ -91,7 +91,7 @@ def test_figures_are_scikit_images_and_beside_those_of_the_noise(
         assert f"{record['psnr']:.4f}" in next(it for it in printed if record["image"] in it)
     for name in ("psnr", "psnr_noisy", "ssim", "ssim_noisy"):
         assert report[name] == pytest.approx(np.mean([it[name] for it in report["images"]]))
-    assert printed[-1].startswith("mean of 2")
+    assert printed[-2].startswith("mean of 2") and printed[-1] == str(tmp_path)
     assert restore(images, "--checkpoint", run, "--sigma", 30, "--out", tmp_path) == 0
     assert json.loads((tmp_path / "restore.json").read_text()) == report  # the same noise
 

@@ -44,7 +44,9 @@ def restore(
     tile: int,
     overlap: str,
 ) -> None:
-    """Restores images, writes them as PNG files beside `restore.json`, and prints a table.
+    """Restores images, writes them as PNG files, and prints a table and their folder.
+
+    `restore.json` beside them has the table, and what it was made with.
 
     Args:
         paths: of image files, or of folders whose images are taken at any depth.
@@ -114,6 +116,7 @@ def restore(
         "images": records,
     }
     write_json(out / "restore.json", facts)
+    print(out)
 
 
 class _Table(NamedTuple):
