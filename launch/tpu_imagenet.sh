@@ -286,12 +286,14 @@ main() {
             exit "$outcome" ;;
         status)
             require_slice 0
-            say "$name: $state"
-            if [ "$workers" ]; then printf '%s\n' "$workers"; fi
+            newest=
             if [ "$workdir" ]; then
                 newest=$(newest_checkpoint) || failed $? "listing $workdir"
-                say "newest checkpoint: step $newest"
-            fi ;;
+            fi
+            if [ "$dry_run" ]; then exit; fi
+            say "$name: $state"
+            if [ "$workers" ]; then printf '%s\n' "$workers"; fi
+            if [ "$newest" ]; then say "newest checkpoint: step $newest"; fi ;;
         stop)
             require_slice 0
             if [ ! "$(having 3 running)" ] && [ ! "$dry_run" ]; then

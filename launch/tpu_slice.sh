@@ -78,7 +78,7 @@ create() {
 }
 
 delete() {
-    say "deleting $name"
+    if [ ! "$dry_run" ]; then say "deleting $name"; fi
     tpus queued-resources delete "$name" --force && owned=
 }
 

@@ -152,6 +152,7 @@ def test_a_dry_run_prints_what_a_first_start_sends_and_sends_nothing(cloud, laun
     for verb, word in (("follow", "log"), ("status", "state"), ("stop", "stop"), ("delete", "")):
         result = launch(verb, "--dry-run")
         assert result.returncode == 0, result.stderr
+        assert result.stderr == ""  # nothing was asked, so there is nothing to tell
         assert f"symskip_worker.sh {word}" in result.stdout or "delete" in result.stdout
     assert cloud.calls() == []
 

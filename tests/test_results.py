@@ -66,6 +66,12 @@ def test_tables_on_speed_are_those_of_the_logs() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_tables_of_times_are_those_of_the_logs() -> None:
+    command = [sys.executable, str(ROOT / "results" / "times_tables.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_tables_on_reproduction_are_those_of_the_logs() -> None:
     command = [sys.executable, str(ROOT / "results" / "reproduction.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
