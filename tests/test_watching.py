@@ -87,6 +87,38 @@ def test_a_run_that_died_is_said_to_be_dead(workdir, tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 1
 
 
+def test_a_run_that_died_before_its_first_record_is_where_its_checkpoint_is(
+    workdir, tmp_path, capsys
+):
+    status = read_status(workdir) | {"state": "running", "latest": {}}
+    for saved, step in ((), 0), ((20, 40), 40):
+        for number in saved:
+            (tmp_path / "checkpoints" / f"{number}").mkdir(parents=True)
+        (tmp_path / "status.json").write_text(json.dumps(status))
+        (tmp_path / "lock").touch()
+        assert main(["status", str(tmp_path)]) == 1
+        assert f"step         {step} of 40" in capsys.readouterr().out
+
+
+def test_the_time_left_is_told_without_what_compiling_took(workdir, tmp_path, capsys):
+    began = {"state": "running", "host": "elsewhere", "seconds": 30.0, "resumed_at": 0}
+    status = read_status(workdir) | began | {"latest": {"train": {"step": 10}}}
+    for compiling, left in (None, None), (20.0, "0:00:30"):
+        (tmp_path / "status.json").write_text(json.dumps(status | {"compiling": compiling}))
+        assert main(["status", str(tmp_path)]) == 0
+        told = "10 of 40 (25%)" + (f", about {left} left\n" if left else "\n")
+        assert told in capsys.readouterr().out
+
+
+def test_compiling_is_what_the_first_of_each_kind_takes_longer():
+    timing = Timing()
+    for seconds in (0.2, 0.02):
+        assert timing.compiling() is None
+        with timing.of("training"):
+            time.sleep(seconds)
+    assert timing.compiling() == pytest.approx(0.18, abs=0.05)
+
+
 def test_where_there_is_no_run_it_says_so(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
     assert "holds no run: no status.json in it" in capsys.readouterr().err

@@ -98,12 +98,13 @@ def text(workdir: Path, found: Mapping[str, Any]) -> str:
 
 def _progress(found: Mapping[str, Any]) -> list[str]:
     train = found["latest"].get("train")
-    step = train["step"] if train else found["resumed_at"]
+    # What died before its first record may have had a checkpoint to begin from, or have saved one.
+    step = train["step"] if train else max([found["resumed_at"], *found["checkpoints"]])
     total = found["total_steps"]
     progress = f"{step} of {total} ({step / total:.0%})"
     taken = step - found["resumed_at"]
-    if found["state"] == "running" and taken:
-        left = (total - step) * found["seconds"] / taken
+    if found["state"] == "running" and train and taken and found["compiling"] is not None:
+        left = (total - step) * (found["seconds"] - found["compiling"]) / taken
         progress += f", about {_time(left)} left"
     return [f"  step         {progress}"]
 

@@ -54,6 +54,16 @@ class Timing:
         durations = self._durations.get(activity)
         return statistics.median(durations[-100:]) if durations else None
 
+    def compiling(self) -> float | None:
+        """Returns by how many seconds the first of each activity took longer than it usually does.
+
+        None before the second of training.
+        """
+        if len(self._durations.get("training", ())) < 2:
+            return None
+        later = [(it[0], it[1:][-100:]) for it in self._durations.values() if len(it) > 1]
+        return sum(max(0.0, first - statistics.median(others)) for first, others in later)
+
     def of_steps(self, steps: int, batch_size: int) -> dict[str, Any]:
         """Returns what the last steps took, as a record of the log holds it.
 

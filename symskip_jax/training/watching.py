@@ -159,6 +159,7 @@ class Watch:
             "activity": self._timing.current,
             "activity_seconds": round(time.monotonic() - self._timing.since, 3),
             "spent": self._timing.totals(),
+            "compiling": self._timing.compiling(),
             "memory": memory(),
             "latest": dict(self._log.latest),
         }
