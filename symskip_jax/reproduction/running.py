@@ -165,7 +165,8 @@ def _is_left(job: Job, jobs: Sequence[Job], scale: Scale, place: Place) -> bool:
     is_needed = any(
         job.run in it.run.sources()
         and job.run.seed(it.seed) == job.seed
-        and not is_done(it.run, place.results, scale, it.seed)
+        # It may be done itself, and needed again by what starts from it in turn.
+        and _is_left(it, jobs, scale, place)
         for it in jobs
     )
     return is_needed and not _is_at_hand(job.run, scale, job.seed, place)
