@@ -80,6 +80,13 @@ def test_help_shows_examples_and_answers_at_once(verb):
     assert result.stderr == ""
 
 
+def test_reproduce_has_exit_statuses_of_its_own():
+    shown = command.succeed("reproduce", "--help").stdout.partition("exit status:\n")[2]
+    meanings = dict(re.findall(r"^  (\d+) +(.*)$", shown, re.MULTILINE))
+    assert list(meanings) == ["0", "1", "2", "75", "130", "143"]
+    assert "some runs failed" in meanings["1"] and "NaN" not in shown
+
+
 def test_the_version():
     assert command.succeed("--version").stdout == f"symskip {__version__}\n"
 

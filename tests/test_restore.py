@@ -88,7 +88,9 @@ def test_figures_are_scikit_images_and_beside_those_of_the_noise(
         assert record["ssim"] == pytest.approx(local[5:-5, 5:-5].mean(), abs=1e-4)
         # Noise of 30 on values that are clipped comes to at least 18.6 dB.
         assert 18.4 < record["psnr_noisy"] < 20.5
-        assert f"{record['psnr']:.4f}" in next(it for it in printed if record["image"] in it)
+        line = next(it for it in printed if it.startswith(record["image"]))
+        assert f"{record['psnr']:.4f}" in line
+        assert line.endswith(f"  {tmp_path / record['result']}")
     for name in ("psnr", "psnr_noisy", "ssim", "ssim_noisy"):
         assert report[name] == pytest.approx(np.mean([it[name] for it in report["images"]]))
     assert printed[-2].startswith("mean of 2") and printed[-1] == str(tmp_path)

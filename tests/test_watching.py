@@ -87,11 +87,11 @@ def test_a_run_that_died_is_said_to_be_dead(workdir, tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 1
 
 
-def test_a_run_that_died_before_its_first_record_is_where_its_checkpoint_is(
-    workdir, tmp_path, capsys
-):
-    status = read_status(workdir) | {"state": "running", "latest": {}}
-    for saved, step in ((), 0), ((20, 40), 40):
+@pytest.mark.parametrize("latest", [{}, {"train": {"step": 10}}])
+def test_a_run_that_died_is_where_its_last_checkpoint_is(latest, workdir, tmp_path, capsys):
+    status = read_status(workdir) | {"state": "running", "latest": latest}
+    told = latest["train"]["step"] if latest else 0
+    for saved, step in ((), told), ((20, 40), 40):
         for number in saved:
             (tmp_path / "checkpoints" / f"{number}").mkdir(parents=True)
         (tmp_path / "status.json").write_text(json.dumps(status))

@@ -18,7 +18,6 @@ _EXIT_STATUSES = """\
 exit status:
   0   done
   1   the loss became NaN or infinite: the last checkpoint is whole; or a crash, with a traceback
-      (of reproduce: some of its runs failed, and it says which)
   2   something in the command, the configuration, the data or the folders is wrong
   70  one of several processes crashed, with a traceback
   74  the last state could not be saved; the message says which checkpoint is whole
@@ -26,6 +25,24 @@ exit status:
   76  another process of the run is gone, or did not come: the same command goes on
   130 stopped by a second Ctrl-C, or by one before the first step: nothing more was saved
   143 stopped by SIGTERM before the first step: nothing was lost
+"""
+
+# Of verbs whose statuses mean other things than those of a run.
+_OWN_EXIT_STATUSES = {
+    "reproduce": """\
+exit status:
+  0   done
+  1   some runs failed, or start from one that did, and it says which: the others are done;
+      or a crash, with a traceback
+  2   something in the command, the data or the folders is wrong
+  75  a run was stopped by SIGTERM or Ctrl-C: the same command goes on from there
+  130 stopped by Ctrl-C while no run was going on: the same command goes on
+  143 stopped by SIGTERM while no run was going on: the same command goes on
+""",
+}
+
+_OTHERS = """\
+(of reproduce and status some mean other things: see their --help)
 """
 
 _OVERRIDES = """\
@@ -78,7 +95,7 @@ def make_parser(examples: str) -> Parser:
     parser = Parser(
         prog="symskip",
         description="Pre-train image networks without labels by denoising, then fine-tune them.",
-        epilog=f"{examples}\n{_EXIT_STATUSES}",
+        epilog=f"{examples}\n{_EXIT_STATUSES}\n{_OTHERS}",
     )
     parser.add_argument("--version", action="version", version=f"symskip {__version__}")
     return parser
@@ -95,11 +112,12 @@ def adding(parsers: Any, examples: Mapping[str, str], prefix: str = "") -> AddVe
 
     def add(name: str, text: str, configured: bool) -> argparse.ArgumentParser:
         fields = _OVERRIDES if configured else ""
+        statuses = _OWN_EXIT_STATUSES.get(prefix + name, _EXIT_STATUSES)
         return parsers.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            epilog=f"{examples[prefix + name]}\n{fields}\n{_EXIT_STATUSES}",
+            epilog=f"{examples[prefix + name]}\n{fields}\n{statuses}",
         )
 
     return add

@@ -44,9 +44,9 @@ def restore(
     tile: int,
     overlap: str,
 ) -> None:
-    """Restores images, writes them as PNG files, and prints a table and their folder.
+    """Restores images, writes them as PNG files, and prints a table that says where.
 
-    `restore.json` beside them has the table, and what it was made with.
+    `restore.json` beside them has the table, and what it was made with; their folder comes last.
 
     Args:
         paths: of image files, or of folders whose images are taken at any depth.
@@ -82,7 +82,7 @@ def restore(
     )
     columns = () if sigma is None else FIGURES
     table = _Table(max(len(picture.name) for picture in pictures), columns)
-    table.write("image", "size", dict(zip(columns, columns, strict=True)), "seconds")
+    table.write("image", "size", dict(zip(columns, columns, strict=True)), "seconds", "result")
     records = []
     for picture, result in zip(pictures, results, strict=True):
         started = time.perf_counter()
@@ -96,12 +96,12 @@ def restore(
             noisy = measure(as_picture(seen), clean)
             figures = {f"{name}_noisy": it for name, it in noisy.items()} | measure(rebuilt, clean)
         size = "x".join(map(str, clean.shape))
-        table.write(picture.name, size, figures, f"{seconds:.2f}")
+        table.write(picture.name, size, figures, f"{seconds:.2f}", str(result))
         written = result.relative_to(out).as_posix()
         records.append({"image": picture.name, "size": size, "result": written, **figures})
     mean = {it: float(np.mean([record[it] for record in records])) for it in columns}
     if mean:
-        table.write(f"mean of {len(records)}", "", mean, "")
+        table.write(f"mean of {len(records)}", "", mean)
     corruption = config_from_flat(restored.meta["config"]).corruption
     facts = {
         "workdir": str(workdir),
@@ -125,13 +125,21 @@ class _Table(NamedTuple):
     name_width: int
     columns: Sequence[str]
 
-    def write(self, name: str, size: str, figures: Mapping[str, Any], seconds: str) -> None:
+    def write(
+        self,
+        name: str,
+        size: str,
+        figures: Mapping[str, Any],
+        seconds: str = "",
+        result: str = "",
+    ) -> None:
         cells = [
             figures[it] if isinstance(figures[it], str) else f"{figures[it]:.4f}"
             for it in self.columns
         ]
         middle = "".join(f"{cell:>12}" for cell in cells)
-        print(f"{name:{max(self.name_width, 12)}}  {size:>12}{middle}  {seconds:>8}", flush=True)
+        line = f"{name:{max(self.name_width, 12)}}  {size:>12}{middle}  {seconds:>8}  {result}"
+        print(line.rstrip(), flush=True)
 
 
 def _autoencoder(restored: Restored, workdir: Path) -> AutoEncoder:

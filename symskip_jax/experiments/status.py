@@ -98,13 +98,15 @@ def text(workdir: Path, found: Mapping[str, Any]) -> str:
 
 def _progress(found: Mapping[str, Any]) -> list[str]:
     train = found["latest"].get("train")
-    # What died before its first record may have had a checkpoint to begin from, or have saved one.
-    step = train["step"] if train else max([found["resumed_at"], *found["checkpoints"]])
+    # What died may have saved since it last told how it is doing, or have told nothing yet.
+    told = [train["step"]] if train else []
+    step = max([found["resumed_at"], *told, *found["checkpoints"]])
     total = found["total_steps"]
     progress = f"{step} of {total} ({step / total:.0%})"
     taken = step - found["resumed_at"]
-    if found["state"] == "running" and train and taken and found["compiling"] is not None:
-        left = (total - step) * (found["seconds"] - found["compiling"]) / taken
+    compiling = found.get("compiling")  # what versions of old do not tell
+    if found["state"] == "running" and train and taken and compiling is not None:
+        left = (total - step) * (found["seconds"] - compiling) / taken
         progress += f", about {_time(left)} left"
     return [f"  step         {progress}"]
 
