@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -109,6 +110,22 @@ def test_the_correlation_is_that_of_scipy(tmp_path):
     low, high = found.confidence_interval(0.95)
     said = (tmp_path / "results" / "supplement_d" / "small" / "table.md").read_text()
     assert f"over 5 runs, all: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
+
+
+def test_rates_are_drawn_on_one_axis_and_the_best_of_each_start_is_said(tmp_path):
+    # Of Gaussian's the lowest that is tried is best, of He's one in the middle.
+    accuracies = {"random_gaussian_2e-3": 0.4, "random_he_5e-3": 0.6}
+    for only in ("from scratch, Gaussian(0, 0.01)", "from scratch, He"):
+        commands = Commands(lambda name, seed: accuracies.get(name, 0.3))
+        play(tmp_path, commands, "rates", seeds="2", only=only)
+    drawn = (tmp_path / "results" / "rates" / "small" / "plot.svg").read_text()
+    said = re.findall(r">(from scratch.*? at .*?)<", drawn)
+    best = ["from scratch, He: 60.00 % at 5e-3", "from scratch, Gaussian(0, 0.01): 40.00 % at 2e-3"]
+    assert said == best
+    assert drawn.count(">learning rate of fine-tuning<") == 1
+    assert drawn.count(">accuracy held out (%)<") == 1
+    ticks = re.findall(r">(\d+e-\d+)<", drawn)
+    assert ticks == ["2e-3", "5e-3", "1e-2", "2e-2"]
 
 
 def test_nothing_to_correlate_is_no_error(tmp_path):

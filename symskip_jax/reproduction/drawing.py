@@ -16,6 +16,7 @@ from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.analysis.probe_chart import plot_probes
 from symskip_jax.reproduction.grid import Experiment
+from symskip_jax.reproduction.rates_chart import plot_rates
 from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
 
 _INK, _SOFT = "#1d2327", "#a8b2ba"
@@ -141,6 +142,14 @@ def _bars_and_layers(experiment: Experiment, measured: Sequence[Measured], resul
     return figure
 
 
+def _rates(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """The accuracy at every rate, a line for each start."""
+    figure = Figure(figsize=(8, 7), layout="constrained")
+    plot_rates(figure, measured)
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    return figure
+
+
 def _probes(
     experiment: Experiment, measured: Sequence[Measured], results: Path
 ) -> dict[str, dict[str, Any]]:
@@ -172,4 +181,5 @@ _DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] =
     "scatter": _scatter,
     "layers": _layers,
     "bars and layers": _bars_and_layers,
+    "rates": _rates,
 }
