@@ -128,6 +128,28 @@ def test_rates_are_drawn_on_one_axis_and_the_best_of_each_start_is_said(tmp_path
     assert ticks == ["2e-3", "5e-3", "1e-2", "2e-2"]
 
 
+def test_a_plot_says_of_what_it_is(tmp_path):
+    bars = "Error bars: 95 % interval of the mean over seeds"
+    wider = {**MACHINE, "cpu_cores": 4}
+    for settings, counted, told in (
+        ({"only": "random_he"}, "1 seed; on 2 CPU cores", "No error bars"),
+        ({"only": "random_he", "seeds": "2"}, "2 seeds; on 2 CPU cores", f"{bars}."),
+        (
+            {"only": "random_gaussian", "machine": wider},
+            "1 to 2 seeds; on 2 CPU cores or 4 CPU cores",
+            f"{bars}, where there are two or more.",
+        ),
+    ):
+        play(tmp_path, Commands(), **settings)
+        first = f"Scale small: network_2 at 1/8 of its width; {counted}."
+        section = experiment_section("table2", tmp_path / "results")
+        assert f"![table2, plotted. {first} {told}" in section
+        drawn = (tmp_path / "results" / "table2" / "small" / "plot.svg").read_text()
+        # In lines as long as the picture is wide.
+        words = " ".join(re.sub(r"<[^>]*>", " ", drawn).split())
+        assert first in words and told in words
+
+
 def test_nothing_to_correlate_is_no_error(tmp_path):
     commands = Commands(status=lambda name, seed: int(not name.startswith("pretrain")))
     assert play(tmp_path, commands, "supplement_d", only="with skips") == 1

@@ -3,6 +3,7 @@
 import io
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,19 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, FigureBase, SubFigure
 
 from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.analysis.probe_chart import plot_probes
+from symskip_jax.reproduction.captions import caption
 from symskip_jax.reproduction.grid import Experiment
 from symskip_jax.reproduction.rates_chart import plot_rates
 from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
 
 _INK, _SOFT = "#1d2327", "#a8b2ba"
+# Of a caption: letters to an inch, and inches to a line.
+_LETTERS, _LINE = 14, 0.17
 
 
 def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, results: Path) -> None:
@@ -45,11 +49,28 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
     write_atomically(folder / "plot.svg", svg.getvalue())
 
 
+def _sheet(
+    experiment: Experiment,
+    measured: Sequence[Measured],
+    results: Path,
+    size: tuple[float, float],
+) -> tuple[Figure, SubFigure]:
+    """Returns a figure with title and caption, and the room of a size in inches between them."""
+    width, height = size
+    said = caption(experiment, measured, results)
+    lines = [line for it in said for line in textwrap.wrap(it, round(_LETTERS * width))]
+    below = 0.15 + _LINE * len(lines)
+    figure = Figure(figsize=(width, height + below), layout="constrained")
+    body, foot = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    foot.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize="small", color=_INK)
+    return figure, body
+
+
 def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The figures of the cells, a panel for each column."""
-    figure = Figure(figsize=_size_of_bars(measured), layout="constrained")
-    _plot_bars(figure, measured)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    figure, body = _sheet(experiment, measured, results, _size_of_bars(measured))
+    _plot_bars(body, measured)
     return figure
 
 
@@ -106,8 +127,8 @@ def _plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
 def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The PSNR of a pre-training against the accuracy after it, and their correlation."""
     x_of, y_of = pairs(measured)
-    figure = Figure(figsize=(7, 5.8), layout="constrained")
-    ax = figure.subplots()
+    figure, body = _sheet(experiment, measured, results, (7, 5.8))
+    ax = body.subplots()
     styles = line_styles(x_of)
     for (row, style), marker in zip(styles.items(), "os^Dv<>P*X" * 5, strict=False):
         ax.plot(x_of[row], y_of[row], marker, color=style.colour, label=row, alpha=0.85)
@@ -115,16 +136,14 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
     ax.set_ylabel("test accuracy after fine-tuning (%)")
     ax.grid(color="#d5dade", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    body.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 
 
 def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """What the probes say, layer by layer."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    plot_probes(figure, _probes(experiment, measured, results))
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    figure, body = _sheet(experiment, measured, results, (11, 4.4))
+    plot_probes(body, _probes(experiment, measured, results))
     return figure
 
 
@@ -134,19 +153,17 @@ def _bars_and_layers(experiment: Experiment, measured: Sequence[Measured], resul
     if not probes:
         return _bars(experiment, measured, results)
     (width, height), below = _size_of_bars(measured), 4.4 + 0.25 * len(probes)
-    figure = Figure(figsize=(width, height + below), layout="constrained")
-    bars, layers = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
+    figure, body = _sheet(experiment, measured, results, (width, height + below))
+    bars, layers = body.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
     _plot_bars(bars, measured)
     plot_probes(layers, probes)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
     return figure
 
 
 def _rates(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The accuracy at every rate, a line for each start."""
-    figure = Figure(figsize=(8, 7), layout="constrained")
-    plot_rates(figure, measured)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    figure, body = _sheet(experiment, measured, results, (8, 7))
+    plot_rates(body, measured)
     return figure
 
 
