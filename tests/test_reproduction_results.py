@@ -1,5 +1,7 @@
 """`symskip reproduce`: what its tables say of the logs, and what the logs are."""
 
+import csv
+import html
 import json
 import os
 import re
@@ -10,7 +12,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 from played import MACHINE, Commands, play, read_note, seed_folder, table
 from scipy import stats
 
@@ -20,6 +24,10 @@ from symskip_jax.reproduction.document import experiment_section
 undrawn = pytest.mark.usefixtures("without_pictures")
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+def drawn(folder):
+    return (folder / "plot.svg").read_text()
 
 
 @pytest.fixture
@@ -118,13 +126,13 @@ def test_rates_are_drawn_on_one_axis_and_the_best_of_each_start_is_said(tmp_path
     for only in ("from scratch, Gaussian(0, 0.01)", "from scratch, He"):
         commands = Commands(lambda name, seed: accuracies.get(name, 0.3))
         play(tmp_path, commands, "rates", seeds="2", only=only)
-    drawn = (tmp_path / "results" / "rates" / "small" / "plot.svg").read_text()
-    said = re.findall(r">(from scratch.*? at .*?)<", drawn)
+    picture = drawn(tmp_path / "results" / "rates" / "small")
+    said = re.findall(r">(from scratch.*? at .*?)<", picture)
     best = ["from scratch, He: 60.00 % at 5e-3", "from scratch, Gaussian(0, 0.01): 40.00 % at 2e-3"]
     assert said == best
-    assert drawn.count(">learning rate of fine-tuning<") == 1
-    assert drawn.count(">accuracy held out (%)<") == 1
-    ticks = re.findall(r">(\d+e-\d+)<", drawn)
+    assert picture.count(">learning rate of fine-tuning<") == 1
+    assert picture.count(">accuracy held out (%)<") == 1
+    ticks = re.findall(r">(\d+e-\d+)<", picture)
     assert ticks == ["2e-3", "5e-3", "1e-2", "2e-2"]
 
 
@@ -144,10 +152,34 @@ def test_a_plot_says_of_what_it_is(tmp_path):
         first = f"Scale small: network_2 at 1/8 of its width; {counted}."
         section = experiment_section("table2", tmp_path / "results")
         assert f"![table2, plotted. {first} {told}" in section
-        drawn = (tmp_path / "results" / "table2" / "small" / "plot.svg").read_text()
         # In lines as long as the picture is wide.
-        words = " ".join(re.sub(r"<[^>]*>", " ", drawn).split())
+        picture = drawn(tmp_path / "results" / "table2" / "small")
+        words = " ".join(re.sub(r"<[^>]*>", " ", picture).split())
         assert first in words and told in words
+
+
+def test_columns_without_room_follow_below_with_the_rows_of_the_table(tmp_path):
+    play(tmp_path, Commands(), "recipes", only="probe_paper")
+    folder = tmp_path / "results" / "recipes" / "small"
+    with (folder / "table.csv").open() as file:
+        cells = [(it["row"], it["column"].startswith("best")) for it in csv.DictReader(file)]
+        file.seek(0)
+        heads = list(dict.fromkeys(it["column"] for it in csv.DictReader(file)))
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    texts = [html.unescape(it) for it in re.findall(r">([^<>]+)</text>", drawn(folder))]
+    found = [it for it in texts if it in rows]
+    of_probes = [row for row, is_probes in cells if is_probes]
+    # Last the title of the panel of the one probe that was run, and its entry in the legend.
+    assert found == [*rows, *of_probes, *["pre-trained: the paper's"] * 2]
+    assert [it for it in texts if it in heads] == heads[3:]
+
+
+def test_what_has_few_points_keeps_its_colour(tmp_path):
+    play(tmp_path, Commands(), only="random_gaussian")
+    with Image.open(tmp_path / "results" / "table2" / "small" / "plot.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    # Okabe and Ito's vermillion, which the paper's figures have alone.
+    assert np.abs(pixels - (213, 94, 0)).max(axis=-1).min() <= 16
 
 
 def test_nothing_to_correlate_is_no_error(tmp_path):
