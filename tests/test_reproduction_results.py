@@ -1,7 +1,10 @@
 """`symskip reproduce`: what its tables say of the logs, and what the logs are."""
 
+import csv
+import html
 import json
 import os
+import re
 import runpy
 import shutil
 import sys
@@ -9,7 +12,9 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 from played import MACHINE, Commands, play, read_note, seed_folder, table
 from scipy import stats
 
@@ -19,6 +24,10 @@ from symskip_jax.reproduction.document import experiment_section
 undrawn = pytest.mark.usefixtures("without_pictures")
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+def drawn(folder):
+    return (folder / "plot.svg").read_text()
 
 
 @pytest.fixture
@@ -109,6 +118,68 @@ def test_the_correlation_is_that_of_scipy(tmp_path):
     low, high = found.confidence_interval(0.95)
     said = (tmp_path / "results" / "supplement_d" / "small" / "table.md").read_text()
     assert f"over 5 runs, all: {found.statistic:+.2f} ({low:+.2f} to {high:+.2f})" in said
+
+
+def test_rates_are_drawn_on_one_axis_and_the_best_of_each_start_is_said(tmp_path):
+    # Of Gaussian's the lowest that is tried is best, of He's one in the middle.
+    accuracies = {"random_gaussian_2e-3": 0.4, "random_he_5e-3": 0.6}
+    for only in ("from scratch, Gaussian(0, 0.01)", "from scratch, He"):
+        commands = Commands(lambda name, seed: accuracies.get(name, 0.3))
+        play(tmp_path, commands, "rates", seeds="2", only=only)
+    picture = drawn(tmp_path / "results" / "rates" / "small")
+    said = re.findall(r">(from scratch.*? at .*?)<", picture)
+    best = ["from scratch, He: 60.00 % at 5e-3", "from scratch, Gaussian(0, 0.01): 40.00 % at 2e-3"]
+    assert said == best
+    assert picture.count(">learning rate of fine-tuning<") == 1
+    assert picture.count(">accuracy held out (%)<") == 1
+    ticks = re.findall(r">(\d+e-\d+)<", picture)
+    assert ticks == ["2e-3", "5e-3", "1e-2", "2e-2"]
+
+
+def test_a_plot_says_of_what_it_is(tmp_path):
+    bars = "Error bars: 95 % interval of the mean over seeds"
+    wider = {**MACHINE, "cpu_cores": 4}
+    for settings, counted, told in (
+        ({"only": "random_he"}, "1 seed; on 2 CPU cores", "No error bars"),
+        ({"only": "random_he", "seeds": "2"}, "2 seeds; on 2 CPU cores", f"{bars}."),
+        (
+            {"only": "random_gaussian", "machine": wider},
+            "1 to 2 seeds; on 2 CPU cores or 4 CPU cores",
+            f"{bars}, where there are two or more.",
+        ),
+    ):
+        play(tmp_path, Commands(), **settings)
+        first = f"Scale small: network_2 at 1/8 of its width; {counted}."
+        section = experiment_section("table2", tmp_path / "results")
+        assert f"![table2, plotted. {first} {told}" in section
+        # In lines as long as the picture is wide.
+        picture = drawn(tmp_path / "results" / "table2" / "small")
+        words = " ".join(re.sub(r"<[^>]*>", " ", picture).split())
+        assert first in words and told in words
+
+
+def test_columns_without_room_follow_below_with_the_rows_of_the_table(tmp_path):
+    play(tmp_path, Commands(), "recipes", only="probe_paper")
+    folder = tmp_path / "results" / "recipes" / "small"
+    with (folder / "table.csv").open() as file:
+        cells = [(it["row"], it["column"].startswith("best")) for it in csv.DictReader(file)]
+        file.seek(0)
+        heads = list(dict.fromkeys(it["column"] for it in csv.DictReader(file)))
+    rows = list(dict.fromkeys(row for row, _ in cells))
+    texts = [html.unescape(it) for it in re.findall(r">([^<>]+)</text>", drawn(folder))]
+    found = [it for it in texts if it in rows]
+    of_probes = [row for row, is_probes in cells if is_probes]
+    # Last the title of the panel of the one probe that was run, and its entry in the legend.
+    assert found == [*rows, *of_probes, *["pre-trained: the paper's"] * 2]
+    assert [it for it in texts if it in heads] == heads[3:]
+
+
+def test_what_has_few_points_keeps_its_colour(tmp_path):
+    play(tmp_path, Commands(), only="random_gaussian")
+    with Image.open(tmp_path / "results" / "table2" / "small" / "plot.png") as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    # Okabe and Ito's vermillion, which the paper's figures have alone.
+    assert np.abs(pixels - (213, 94, 0)).max(axis=-1).min() <= 16
 
 
 def test_nothing_to_correlate_is_no_error(tmp_path):

@@ -46,6 +46,7 @@ MAPS = ("likeness_encoder.2.relu.png", "maps_encoder.2.relu.png")
 SHOWN = {
     "figure2": [f"{it}/seed_0/reconstructions.png" for it in ("sheet", "sheet_stl10", "sheet_voc")],
     "figure5": [f"maps_{it}/seed_0/{name}" for name in MAPS for it in ("animals", "vehicles")],
+    "restoration": ["sheet_red10/seed_0/reconstructions.png"],
     "figure6": [f"maps_animals/seed_0/{name}" for name in MAPS],
 }
 

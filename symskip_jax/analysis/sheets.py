@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 from symskip_jax.analysis.files import write_atomically
 
@@ -140,4 +141,10 @@ def _png(groups: Sequence[Sequence[Row]], titles: Sequence[str] | None) -> bytes
 
     png = io.BytesIO()
     FigureCanvasAgg(figure).print_png(png)
-    return png.getvalue()
+    if any(row.images_nhwc.shape[3] != 1 for row in rows):
+        return png.getvalue()
+    # One channel says all of a grey sheet, in less than half of the room.
+    grey = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("L").save(grey, "PNG", optimize=True)
+    return grey.getvalue()

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from symskip_jax.reproduction.captions import caption
 from symskip_jax.reproduction.definitions import DEFINITIONS, define
 from symskip_jax.reproduction.grid import Experiment, Scale
 from symskip_jax.reproduction.pictures import beside_one_another
@@ -51,7 +52,8 @@ def experiment_section(name: str, results: Path) -> str:
         folder = results / name / experiment.scale
         if (folder / "plot.png").exists():
             picture = f"../results/{name}/{experiment.scale}/plot.png"
-            lines += ["", f"![{name} at the scale {experiment.scale}]({picture})"]
+            said = " ".join(caption(experiment, by_scale[experiment.scale], results))
+            lines += ["", f"![{name}, plotted. {said}]({picture})"]
         prefix = f"../results/{name}/{experiment.scale}/"
         if pictures := beside_one_another(experiment, results, prefix):
             lines += ["", pictures]

@@ -3,6 +3,7 @@
 import io
 import json
 import statistics
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,23 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure, FigureBase
+from matplotlib.figure import Figure, SubFigure
+from PIL import Image
 
 from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.analysis.probe_chart import plot_probes
+from symskip_jax.reproduction.bars_chart import plot_bars, size_of_bars
+from symskip_jax.reproduction.captions import caption
 from symskip_jax.reproduction.grid import Experiment
-from symskip_jax.reproduction.summary import Measured, interval, pairs, paper_figure
+from symskip_jax.reproduction.layers_chart import height_of_networks, plot_networks
+from symskip_jax.reproduction.rates_chart import plot_rates
+from symskip_jax.reproduction.summary import Measured, pairs
 
-_INK, _SOFT = "#1d2327", "#a8b2ba"
+_INK = "#1d2327"
+_COLOURS = 256
+# Of a caption: letters to an inch, and inches to a line.
+_LETTERS, _LINE = 14, 0.17
 
 
 def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, results: Path) -> None:
@@ -38,75 +47,52 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
     # The text of an SVG stays text, and the file the same from one time to the next.
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": experiment.name}):
         png, svg = io.BytesIO(), io.BytesIO()
-        FigureCanvasAgg(figure).print_figure(png, dpi=110)
+        FigureCanvasAgg(figure).print_figure(png, dpi=100)
         FigureCanvasSVG(figure).print_figure(svg, metadata={"Date": None})
-    write_atomically(folder / "plot.png", png.getvalue())
+    write_atomically(folder / "plot.png", _small(png))
     write_atomically(folder / "plot.svg", svg.getvalue())
+
+
+def _small(png: io.BytesIO) -> bytes:
+    """Returns a PNG with a palette: lines have few colours, and it takes a third of the room."""
+    small = io.BytesIO()
+    with Image.open(png) as image:
+        # By coverage, as others give the colour of a few points away.
+        palette = image.convert("RGB").quantize(_COLOURS, Image.Quantize.MAXCOVERAGE)
+    palette.save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def _sheet(
+    experiment: Experiment,
+    measured: Sequence[Measured],
+    results: Path,
+    size: tuple[float, float],
+) -> tuple[Figure, SubFigure]:
+    """Returns a figure with title and caption, and the room of a size in inches between them."""
+    width, height = size
+    said = caption(experiment, measured, results)
+    lines = [line for it in said for line in textwrap.wrap(it, round(_LETTERS * width))]
+    below = 0.15 + _LINE * len(lines)
+    figure = Figure(figsize=(width, height + below), layout="constrained")
+    body, foot = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
+    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    foot.text(0.5, 0.5, "\n".join(lines), ha="center", va="center", fontsize="small", color=_INK)
+    return figure, body
 
 
 def _bars(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The figures of the cells, a panel for each column."""
-    figure = Figure(figsize=_size_of_bars(measured), layout="constrained")
-    _plot_bars(figure, measured)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    figure, body = _sheet(experiment, measured, results, size_of_bars(measured))
+    plot_bars(body, measured)
     return figure
-
-
-def _size_of_bars(measured: Sequence[Measured]) -> tuple[float, float]:
-    """Returns width and height in inches."""
-    columns, rows = ({getattr(it.cell, name) for it in measured} for name in ("column", "row"))
-    return 4.2 + 2.8 * len(columns), 1.6 + 0.3 * len(rows)
-
-
-def _plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
-    """Draws seeds as points, their mean with its 95 % interval, the paper's figure as a ring."""
-    columns = list(dict.fromkeys(it.cell.column for it in measured))
-    rows = list(dict.fromkeys(it.cell.row for it in measured))
-    axes = figure.subplots(1, len(columns), squeeze=False, sharey=True)[0]
-    for ax, column in zip(axes, columns, strict=True):
-        drawn = []
-        for it in measured:
-            if it.cell.column != column:
-                continue
-            place, values = rows.index(it.cell.row), list(it.values.values())
-            drawn += values
-            ax.plot(values, [place] * len(values), ".", color=_SOFT, markersize=5, zorder=4)
-            if values:
-                mean, spread = statistics.fmean(values), interval(values)
-                ax.plot([mean], [place], "o", color="#0072B2", markersize=6)
-                if spread is not None:
-                    ax.plot(spread, [place, place], "-", color="#0072B2", linewidth=2)
-                    # That of two seeds may be ten times as wide as all that was measured.
-                    drawn += spread if len(values) > 2 else ()
-            paper = paper_figure(it.cell)
-            if paper is not None:
-                drawn.append(paper)
-                ax.plot([paper], [place], "o", mfc="none", color="#D55E00", markersize=7)
-        if drawn:
-            room = 0.1 * (max(drawn) - min(drawn)) or 1.0
-            ax.set_xlim(min(drawn) - room, max(drawn) + room)
-        ax.tick_params(axis="y", length=0)
-        ax.set_xlabel(column)
-        ax.grid(axis="x", color="#d5dade", linewidth=0.8)
-        ax.set_axisbelow(True)
-        ax.spines[["top", "right", "left"]].set_visible(False)
-    axes[0].set_yticks(range(len(rows)), rows)
-    axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    handles = [
-        axes[0].plot([], [], "o-", color="#0072B2", label="mean, 95 % interval")[0],
-        axes[0].plot([], [], ".", color=_SOFT, label="each seed")[0],
-    ]
-    if any(paper_figure(it.cell) is not None for it in measured):
-        ring = axes[0].plot([], [], "o", mfc="none", color="#D55E00", label="paper, full size")[0]
-        handles.append(ring)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
 
 
 def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """The PSNR of a pre-training against the accuracy after it, and their correlation."""
     x_of, y_of = pairs(measured)
-    figure = Figure(figsize=(7, 5.8), layout="constrained")
-    ax = figure.subplots()
+    figure, body = _sheet(experiment, measured, results, (7, 5.8))
+    ax = body.subplots()
     styles = line_styles(x_of)
     for (row, style), marker in zip(styles.items(), "os^Dv<>P*X" * 5, strict=False):
         ax.plot(x_of[row], y_of[row], marker, color=style.colour, label=row, alpha=0.85)
@@ -114,16 +100,14 @@ def _scatter(experiment: Experiment, measured: Sequence[Measured], results: Path
     ax.set_ylabel("test accuracy after fine-tuning (%)")
     ax.grid(color="#d5dade", linewidth=0.8)
     ax.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside lower center", frameon=False, ncols=2)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    body.legend(loc="outside lower center", frameon=False, ncols=2)
     return figure
 
 
 def _layers(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
     """What the probes say, layer by layer."""
-    figure = Figure(figsize=(11, 4.4), layout="constrained")
-    plot_probes(figure, _probes(experiment, measured, results))
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    figure, body = _sheet(experiment, measured, results, (11, 4.4))
+    plot_probes(body, _probes(experiment, measured, results))
     return figure
 
 
@@ -132,12 +116,18 @@ def _bars_and_layers(experiment: Experiment, measured: Sequence[Measured], resul
     probes = _probes(experiment, measured, results)
     if not probes:
         return _bars(experiment, measured, results)
-    (width, height), below = _size_of_bars(measured), 4.4 + 0.25 * len(probes)
-    figure = Figure(figsize=(width, height + below), layout="constrained")
-    bars, layers = figure.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
-    _plot_bars(bars, measured)
-    plot_probes(layers, probes)
-    figure.suptitle(experiment.title, fontsize="large", color=_INK)
+    (width, height), below = size_of_bars(measured), height_of_networks(probes)
+    figure, body = _sheet(experiment, measured, results, (width, height + below))
+    bars, layers = body.subfigures(2, 1, squeeze=False, height_ratios=(height, below))[:, 0]
+    plot_bars(bars, measured)
+    plot_networks(layers, probes)
+    return figure
+
+
+def _rates(experiment: Experiment, measured: Sequence[Measured], results: Path) -> Figure:
+    """The accuracy at every rate, a line for each start."""
+    figure, body = _sheet(experiment, measured, results, (8, 7))
+    plot_rates(body, measured)
     return figure
 
 
@@ -172,4 +162,5 @@ _DRAWINGS: dict[str, Callable[[Experiment, Sequence[Measured], Path], Figure]] =
     "scatter": _scatter,
     "layers": _layers,
     "bars and layers": _bars_and_layers,
+    "rates": _rates,
 }

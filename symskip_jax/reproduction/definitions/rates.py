@@ -67,6 +67,7 @@ def rates(scale: Scale) -> Experiment:
         "beyond the paper; its rate is 2e-3",
         cells,
         seeds_at(scale, 1, 1),
+        "rates",
     )
 
 

@@ -66,6 +66,7 @@ def supplement_c(scale: Scale) -> Experiment:
 def restoration(scale: Scale) -> Experiment:
     """RED-Net on Set12: grey images, Gaussian noise of 30."""
     cells: list[Cell] = []
+    sheets: list[Run] = []
     settings = ()
     if scale == "smoke":
         settings = ("model.width_multiplier=0.125", "data.crop=(15, 15)")
@@ -82,6 +83,7 @@ def restoration(scale: Scale) -> Experiment:
             arguments=("{data}", "--sigma", "30"),
             source=source,
         )
+        sheets.append(_sheet(f"sheet_red{depth}", source, scale))
         for column, metric in (
             ("restored PSNR (dB)", "psnr"),
             ("noisy PSNR (dB)", "psnr_noisy"),
@@ -94,4 +96,14 @@ def restoration(scale: Scale) -> Experiment:
         "Mao, Shen and Yang, 2016",
         tuple(cells),
         seeds_at(scale, 1, 1),
+        pictures=tuple(sheets),
     )
+
+
+def _sheet(name: str, source: Run, scale: Scale) -> Run:
+    """Returns what draws the middles of some images of Set12, with noise and without it again."""
+    # Set12 has no splits: none of it was trained on. Windows of training show too little to see.
+    shown = ("--config.data.name=folder:{data}", "--config.data.test_split=train", "--images", "4")
+    larger = () if scale == "smoke" else ("--config.data.crop=(129, 129)",)
+    arguments = ("--reconstructions", *shown, *larger)
+    return Run("restoration", name, "visualize", "set12", arguments=arguments, source=source)
