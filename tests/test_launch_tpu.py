@@ -1,113 +1,15 @@
 """launch/tpu_imagenet.sh against a fake gcloud, on whose workers its commands really run."""
 
-import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fake_commands import LAUNCH, assert_refused, finish, wait_for
-from fake_gcloud import Gcloud
+from fake_commands import assert_refused, finish, wait_for
+from tpu_launch import RUN, WORKDIR, begin, copied, first_start, git, queued, without_repeats
 
-ZONE = ["--project=p", "--zone=us-central2-b", "--quiet"]
-SSH_FLAGS = ["--ssh-flag=-oConnectTimeout=20", "--ssh-flag=-oServerAliveInterval=20"]
-WORKDIR = "gs://b/runs/symskip-v4-128"
-RUN = [
-    *("pretrain", "--cluster", "tpu", "--config", "imagenet", "--workdir", WORKDIR),
-    "--config.data.data_dir=gs://b/tensorflow_datasets",
-]
-FORMAT = "--format=value(state.state,tpu.nodeSpec[0].node.acceleratorType.basename())"
-ASK = "--command=bash symskip_worker.sh state 2>/dev/null || echo state new idle - - - -"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    identity = ("-c", "user.name=n", "-c", "user.email=e@example.com")
-    command = ["git", *identity, "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def original(tmp_path_factory) -> Path:
-    """A repository of the launchers and of little else."""
-    folder = tmp_path_factory.mktemp("checkout") / "a checkout"
-    shutil.copytree(LAUNCH, folder / "launch")
-    (folder / "constraints.txt").write_text("")
-    (folder / "file").write_text("first")
-    git(folder.parent, "init", "--quiet", str(folder))
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message=first")
-    return folder
-
-
-@pytest.fixture
-def checkout(original, tmp_path) -> Path:
-    shutil.copytree(original, tmp_path / "a checkout")
-    return tmp_path / "a checkout"
-
-
-@pytest.fixture
-def cloud(tmp_path) -> Iterator[Gcloud]:
-    cloud = Gcloud(tmp_path / "cloud", "say step 1; save 100; exit 0")
-    yield cloud
-    cloud.close()
-
-
-@pytest.fixture
-def launch(cloud, checkout) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs the launcher of the checkout with what it needs, looking often."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return finish(begin(cloud, checkout, *arguments, **environment))
-
-    return run
-
-
-def begin(
-    cloud: Gcloud, checkout: Path, *arguments: str, **environment: str
-) -> subprocess.Popen[str]:
-    needed = {"SYMSKIP_PROJECT": "p", "SYMSKIP_BUCKET": "gs://b", "SYMSKIP_POLL": "0.05"}
-    script = checkout / "launch" / "tpu_imagenet.sh"
-    return cloud.start(script, *arguments, environment={**needed, **environment})
-
-
-def queued(verb: str, *flags: str) -> list[str]:
-    name = "symskip-v4-128"
-    return ["gcloud", "compute", "tpus", "queued-resources", verb, name, *flags, *ZONE]
-
-
-def ssh(worker: str, command: str) -> list[str]:
-    start = ["gcloud", "compute", "tpus", "tpu-vm", "ssh", "symskip-v4-128"]
-    return [*start, f"--worker={worker}", command, *SSH_FLAGS, *ZONE]
-
-
-def first_start(revision: str, copied: list[str], run: list[str]) -> list[list[str]]:
-    """Every command of a start from nothing, each as often as it differs from the one before."""
-    looked, asked = queued("describe", FORMAT), ssh("all", ASK)
-    create = ("--node-id=symskip-v4-128", "--accelerator-type=v4-128")
-    scp = ["gcloud", "compute", "tpus", "tpu-vm", "scp", *copied, "symskip-v4-128:"]
-    return [
-        ["gcloud", "storage", "ls", f"{WORKDIR}/checkpoints/"],
-        looked,
-        queued("create", *create, "--runtime-version=tpu-ubuntu2204-base", "--spot"),
-        looked,
-        asked,
-        [*scp, "--worker=all", "--scp-flag=-oConnectTimeout=20", *ZONE],
-        ssh("all", f"--command=bash symskip_worker.sh install copy {revision}"),
-        ssh("all", f"--command=bash symskip_worker.sh run first {shlex.join(run)}"),
-        asked,
-        ssh("0", "--command=bash symskip_worker.sh log 0"),
-    ]
-
-
-def without_repeats(calls: list[list[str]]) -> list[list[str]]:
-    return [call for call, before in zip(calls, [[], *calls], strict=False) if call != before]
-
-
-def copied(calls: list[list[str]]) -> list[str]:
-    (scp,) = [call for call in calls if "scp" in call]
-    return [word for word in scp if word.startswith("/")]
+pytest_plugins = ("tpu_checkout",)
 
 
 def test_a_first_start_sends_what_it_should_and_follows_to_the_end(cloud, launch, checkout):
@@ -139,22 +41,6 @@ def test_blanks_and_quotes_arrive_as_they_were_given(cloud, launch):
     ]
     assert launch(*words, "--", "--start-timeout", "6 00", "ü").returncode == 0
     assert cloud.starts() == [[*RUN, *words, "--start-timeout", "6 00", "ü"]]
-
-
-def test_a_dry_run_prints_what_a_first_start_sends_and_sends_nothing(cloud, launch, checkout):
-    override = "--config.data.crop=(1, 1)"
-    result = launch("--dry-run", override)
-    assert result.returncode == 0, result.stderr
-    assert cloud.calls() == []
-    printed = [shlex.split(line) for line in result.stdout.splitlines()]
-    tree = git(checkout, "rev-parse", "HEAD^{tree}")
-    assert printed == first_start(tree, copied(printed), [*RUN, override])
-    for verb, word in (("follow", "log"), ("status", "state"), ("stop", "stop"), ("delete", "")):
-        result = launch(verb, "--dry-run")
-        assert result.returncode == 0, result.stderr
-        assert result.stderr == ""  # nothing was asked, so there is nothing to tell
-        assert f"symskip_worker.sh {word}" in result.stdout or "delete" in result.stdout
-    assert cloud.calls() == []
 
 
 # What fails first: the words of the command, the status that it is given, and whether the slice has
@@ -414,84 +300,6 @@ def test_without_git_there_is_a_line_that_says_so(cloud, launch, checkout):
     result = launch(GIT_CEILING_DIRECTORIES=str(checkout.parent))
     assert result.returncode == 2 and "give --source URL" in result.stderr
     assert cloud.calls("create") == []
-
-
-@pytest.mark.parametrize(
-    ("type_", "runtime"),
-    [
-        ("v4-8", "tpu-ubuntu2204-base"),
-        ("v5litepod-16", "v2-alpha-tpuv5-lite"),
-        ("v5p-512", "v2-alpha-tpuv5"),
-        ("v6e-256", "v2-alpha-tpuv6e"),
-    ],
-)
-def test_flags_win_over_variables_and_reach_gcloud(type_, runtime, launch):
-    result = launch(
-        *("--dry-run", f"--type={type_}", "--zone", "z", "--project=q", "--provisioning=on-demand"),
-        *("--workdir", "gs://w/r/", "--data-dir=gs://d", "--config", "folder"),
-        *("--create-flag=--network=n", "--ssh-flag=--internal-ip", "--name", "n"),
-        SYMSKIP_ZONE="other",
-        SYMSKIP_TPU_TYPE="other",
-        SYMSKIP_PROVISIONING="spot",
-        SYMSKIP_CONFIG="other",
-    )
-    lines = [shlex.split(line) for line in result.stdout.splitlines()]
-    (create,) = [line for line in lines if "create" in line]
-    assert create[4:] == [
-        *("create", "n", "--node-id=n", f"--accelerator-type={type_}"),
-        *(f"--runtime-version={runtime}", "--network=n", "--project=q", "--zone=z", "--quiet"),
-    ]
-    on_slice = [line for line in lines if "tpu-vm" in line]
-    assert len(on_slice) == 6 and all("--internal-ip" in line for line in on_slice)
-    run = "pretrain --cluster tpu --config folder --workdir gs://w/r --config.data.data_dir=gs://d"
-    assert f"--command=bash symskip_worker.sh run first {run}" in [line[7] for line in on_slice]
-
-
-def test_variables_stand_for_flags(launch):
-    result = launch(
-        "--dry-run",
-        SYMSKIP_PROJECT="q",
-        SYMSKIP_TPU_TYPE="v6e-8",
-        CLOUDSDK_COMPUTE_ZONE="z",
-        SYMSKIP_TPU_RUNTIME="r",
-        SYMSKIP_TPU_NAME="n",
-        SYMSKIP_PROVISIONING="on-demand",
-        SYMSKIP_CONFIG="imagenet:animals",
-        SYMSKIP_WORKDIR="gs://w",
-        SYMSKIP_DATA_DIR="gs://d",
-        SYMSKIP_SOURCE="https://example.com/r",
-        SYMSKIP_REVISION="v1",
-    )
-    assert (
-        "create n --node-id=n --accelerator-type=v6e-8 --runtime-version=r --project=q --zone=z"
-        in result.stdout
-    )
-    assert "symskip_worker.sh install https://example.com/r v1" in result.stdout
-    assert "--cluster tpu --config imagenet:animals --workdir gs://w --config.data" in result.stdout
-
-
-@pytest.mark.parametrize(
-    ("arguments", "environment", "words"),
-    [
-        ([], {"SYMSKIP_PROJECT": ""}, ["needed: the project", "--project", "SYMSKIP_PROJECT"]),
-        ([], {"SYMSKIP_BUCKET": ""}, ["needed: a folder for the run", "--bucket"]),
-        (["--workdir=gs://w"], {"SYMSKIP_BUCKET": ""}, ["needed: where ImageNet", "--data-dir"]),
-        (["--workdir=runs/w"], {}, ["--workdir", '"runs/w"', "gs://"]),
-        (["--type=v5p-8"], {}, ["needed: a zone that has v5p-8", "--zone"]),
-        (["--name=A b"], {}, ["--name", '"A b"']),
-        (["--max-restarts=0"], {}, ["--max-restarts", '"0"']),
-        (["--grace=1m"], {}, ["--grace", '"1m"']),
-        (["--poll", "often"], {}, ["--poll", '"often"']),
-        (["--revision=v1"], {}, ["--revision", "--source"]),
-        ([], {"SYMSKIP_PROVISIONING": "free"}, ['"free"', "spot or on-demand"]),
-        (["--zone"], {}, ["--zone needs a value"]),
-        (["--nonsense=1"], {}, ['"--nonsense"', "--help"]),
-        (["stop", "delete"], {}, ["stop and delete"]),
-    ],
-)
-def test_what_is_missing_or_wrong_is_said_in_one_line(arguments, environment, words, cloud, launch):
-    assert_refused(launch(*arguments, **environment), "tpu_imagenet: ", *words)
-    assert cloud.calls() == []
 
 
 def test_a_slice_of_another_type_under_the_name_is_not_touched(cloud, launch):
