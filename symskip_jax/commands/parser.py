@@ -39,6 +39,12 @@ exit status:
   130 stopped by Ctrl-C while no run was going on: the same command goes on
   143 stopped by SIGTERM while no run was going on: the same command goes on
 """,
+    "status": """\
+exit status:
+  0   the run goes on, or has finished
+  1   it was stopped, failed or died
+  2   there is no run, or the folder cannot be read
+""",
 }
 
 _OTHERS = """\

@@ -10,8 +10,6 @@ examples:
   symskip status runs/cifar10
   symskip status runs/cifar10 --json
   watch -n 10 symskip status /shared/imagenet
-
-exit status 1 where the run is neither going on nor finished
 """,
 }
 
