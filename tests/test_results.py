@@ -72,6 +72,21 @@ def test_tables_of_times_are_those_of_the_logs() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_pages_on_looking_and_features_say_what_the_logs_say() -> None:
+    logs, pages = ROOT / "results" / "looking", ROOT / "docs"
+    printed = (logs / "features.txt").read_text().strip()
+    assert f"this prints {printed}:" in (pages / "features.md").read_text()
+    page = " ".join((pages / "looking.md").read_text().split())
+    tuned, before = (
+        json.loads((logs / it / "neighbors.json").read_text()) for it in ("4k-ft", "4k")
+    )
+    told = (
+        f"{100 * tuned['same_class']:.0f} % of the six nearest are of an image's own class, where "
+    )
+    assert f"{told}{100 * tuned['by_chance']:.0f} % would be by chance" in page
+    assert f"that it began from, {100 * before['same_class']:.0f} %, of the same layer" in page
+
+
 def test_tables_on_reproduction_are_those_of_the_logs() -> None:
     command = [sys.executable, str(ROOT / "results" / "reproduction.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
