@@ -101,7 +101,7 @@ def base_config() -> ConfigDict:
     config.run.checkpoint_every = 1.0  # epochs
     config.run.keep_checkpoints = 2  # the latest ones; the best one is kept besides
     config.run.eval_batch_size = 256  # images
-    config.run.monitor_images = 1000  # of each split, that pre-training is probed on; 0: none
+    config.run.monitor_images = 1000  # that pre-training is probed on, and at least learns from
     config.run.profile_steps = ()  # (a, b): trace the steps behind a, up to b, to WORKDIR/profile
     config.run.stall_seconds = 120.0  # at least, before what takes ten times as long as usual hangs
     config.run.replicas = 1  # groups of devices, each with the whole state of the optimiser

@@ -33,7 +33,7 @@ FIGURES = {*OF_LABELS, "psnr_without_skips"}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("data") / "images.npz"
-    command.write_images(path)
+    command.write_images(path, train=100)
     return path
 
 
@@ -59,18 +59,28 @@ def last_test(workdir: Path) -> dict:
     return [record for record in read_metrics(workdir) if record["split"] == "test"][-1]
 
 
+@pytest.fixture(scope="module")
+def run_on_everything(pretrain, data) -> Path:
+    """Pre-trained on the test images too, without labels."""
+    union = f"npz:{data}@train + npz:{data}@test"
+    name = f"--config.data.pretrain_name={union}"
+    return pretrain(data, "--config.run.monitor_images=20", name)
+
+
+@pytest.mark.parametrize("of", ["run", "run_on_everything"])
 @pytest.mark.parametrize(("end", "layer"), [("", 2), ("_middle", 1)])
 def test_classes_are_told_by_the_features_that_symskip_features_writes(
-    run, data, tmp_path, end, layer
+    of, request, tmp_path, end, layer
 ):
-    found = {}
+    run, found = request.getfixturevalue(of), {}
     for split in ("train", "test"):
         out = tmp_path / f"{split}.npz"
         words = ("features", run, "--split", split, "--layer", f"encoder.{layer}.relu")
         assert cli.main([*map(str, (*words, "--out", out))]) == 0
         with np.load(out) as archive:
             found[split] = archive["features"].astype(np.float64), archive["label"]
-    drawn = np.sort(np.random.RandomState(0).permutation(48)[:20])
+    # Twenty a class of the four, of the training images alone.
+    drawn = np.sort(np.random.RandomState(0).permutation(100)[:80])
     (x, labels), (new, answers) = found["train"], found["test"]
     x, labels = x[drawn], labels[drawn]
     neighbours = KNeighborsClassifier(20, weights=lambda d: np.exp(-d / 0.07), metric="cosine")
@@ -78,7 +88,7 @@ def test_classes_are_told_by_the_features_that_symskip_features_writes(
     assert last_test(run)[f"knn_accuracy{end}"] == expected
     scaler = StandardScaler().fit(x)
     x, new = (scaler.transform(it) / np.sqrt(x.shape[1]) for it in (x, new))
-    expected = RidgeClassifier(alpha=1e-3 * 20).fit(x, labels).score(new, answers)
+    expected = RidgeClassifier(alpha=1e-3 * 80).fit(x, labels).score(new, answers)
     assert last_test(run)[f"linear_accuracy{end}"] == expected
 
 

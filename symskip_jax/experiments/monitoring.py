@@ -26,6 +26,9 @@ from symskip_jax.training.steps import Batch
 from symskip_jax.training.stops import StopRequests
 from symskip_jax.transforms import Corruption, Normalization, center_crop
 
+# Of images to learn from, a class: as many as neighbours vote.
+_LEAST_OF_CLASS = 20
+
 # Variables of an auto-encoder -> figures by name; for all processes.
 Monitor = Callable[[Any], dict[str, float]]
 
@@ -43,8 +46,9 @@ def make_monitor(
     """Returns what measures an auto-encoder beside its evaluation, on a few fixed images.
 
     Args:
-        config: all of it; `run.monitor_images` of the images to learn from and of those to measure
-            on are looked at, drawn once and for all; 0 for no figures at all.
+        config: all of it; `run.monitor_images` of the images to measure on are looked at, and as
+            many of those to learn from, or 20 a class where that is more, drawn once and for all;
+            0 for no figures at all.
         model: the auto-encoder.
         normalization: of the pixels, as in training.
         corruption: of its input.
@@ -66,7 +70,10 @@ def make_monitor(
     if not count:
         return lambda variables: {}
     labelled = _find_labelled(config, train, test)
-    learnt = None if labelled is None else _some(labelled, count).spread(mesh, stops)
+    learnt = None
+    if labelled is not None:
+        least = _LEAST_OF_CLASS * len(labelled.source.features.class_names or ())
+        learnt = _some(labelled, max(count, least)).spread(mesh, stops)
     asked = _some(test, count).spread(mesh, stops)
 
     def parts(data: Input) -> Parts:
@@ -117,18 +124,17 @@ def make_monitor(
 
 
 def _find_labelled(config: ConfigDict, train: Input, test: Input) -> Input | None:
-    """Returns images with the classes of the test images: of pre-training, or of fine-tuning.
+    """Returns images with the classes of the test images, none of which is among them.
 
-    None where there are none, or they cannot be read, which need not hold up a pre-training; the
-    same for all processes.
+    Those of pre-training, or where these have a name of their own, and so may be anything, those of
+    fine-tuning. None where there are none, or they cannot be read, which need not hold up a
+    pre-training; the same for all processes.
     """
     wanted = test.source.features[1:]  # kind of label, classes
     if wanted[0] != "class":
         return None
-    if train.source.features[1:] == wanted:
-        return train
     if not (config.data.pretrain_name or config.data.pretrain_split):
-        return None
+        return train if train.source.features[1:] == wanted else None
     try:
         with together():
             other = load_split(config, config.data.train_split)
