@@ -22,7 +22,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config = base_config()
     config.model.blocks = (2, 2, 3, 3)
     config.model.n = 64
-    config.data.name = "folder:."
+    config.data.name = "folder:PHOTOS"  # yours, by --config.data.name=folder:PATH
     config.data.crop = (65, 65)
     config.data.view = "random_resized"
     config.data.bad_image = "skip"

@@ -27,7 +27,7 @@ def get_config(arg: str = "") -> ConfigDict:
     config.model.name = "red_net"
     config.model.depth = int(arg) if arg.isdigit() else 10 if arg else 30
     config.model.init = "he"
-    config.data.name = "folder:."
+    config.data.name = "folder:PHOTOS"  # yours, by --config.data.name=folder:PATH
     config.data.channels = 1
     config.data.crop = (51, 51)
     config.data.bad_image = "skip"

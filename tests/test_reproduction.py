@@ -26,12 +26,13 @@ RUNS_OF_TABLE2 = [
 ]
 
 
-def test_each_run_is_done_once_and_after_what_it_starts_from(tmp_path):
+def test_each_run_is_done_once_and_after_what_it_starts_from(tmp_path, capsys):
     commands = Commands()
     assert play(tmp_path, commands, seeds="2") == 0
     assert commands.asked == [(name, seed) for seed in (0, 1) for name in RUNS_OF_TABLE2]
     assert play(tmp_path, commands, seeds="2") == 0
     assert len(commands.asked) == 2 * len(RUNS_OF_TABLE2)
+    assert f"nothing to run: {tmp_path / 'results'} has the logs of all" in capsys.readouterr().err
     # Another seed needs its own runs alone.
     play(tmp_path, commands, seeds="3")
     assert {seed for _, seed in commands.asked[2 * len(RUNS_OF_TABLE2) :]} == {2}
@@ -75,6 +76,14 @@ def test_without_its_checkpoint_a_source_is_run_again_for_what_starts_from_it(tm
     commands = Commands()
     play(tmp_path, commands)
     assert commands.asked == [("pretrain_skip", 0), ("skip", 0)]
+
+
+def test_without_their_checkpoints_all_that_leads_to_a_run_is_run_again(tmp_path):
+    assert play(tmp_path, Commands(), "recipes", only="paper_4000") == 0
+    (tmp_path / "runs").rename(tmp_path / "lost")
+    commands = Commands()
+    assert play(tmp_path, commands, "recipes", only="probe_tuned_paper") == 0
+    assert commands.names == ["pretrain_skip_he", "paper_4000", "probe_tuned_paper"]
 
 
 def test_the_logs_are_there_before_the_note_that_they_are(tmp_path, monkeypatch):

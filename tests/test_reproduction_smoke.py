@@ -62,7 +62,7 @@ def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
         assert len(it.values) >= experiment.seeds, it.cell
     results = folder / "results" / name / "smoke"
     page = (results / "table.md").read_text()
-    assert "not run" not in page
+    assert "not run" not in page and "made-up images" in page
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert pictures == SHOWN.get(name, []) and all((results / it).exists() for it in pictures)
     assert (results / "plot.png").exists()

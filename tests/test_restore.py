@@ -165,8 +165,6 @@ def test_what_is_wrong_is_answered_in_a_line(
     assert "none.png does not exist" in refused(tmp_path / "none.png", *out)
     (tmp_path / "empty").mkdir()
     assert "has no images" in refused(tmp_path / "empty", *out)
-    (tmp_path / "broken.png").write_bytes(before[:100])
-    assert f"{tmp_path / 'broken.png'} is cut short" in refused(tmp_path / "broken.png", *out)
     assert "choose 21 or more" in refused(grey, *out, "--tile", 20)
     assert "--overlap lots must be" in refused(grey, *out, "--overlap", "lots")
     assert "--sigma -1.0 must be" in refused(grey, *out, "--sigma=-1")
@@ -176,6 +174,24 @@ def test_what_is_wrong_is_answered_in_a_line(
     # A result that was restored once more must not go over itself either.
     assert restore(grey, *out) == 0
     assert "itself" in refused(tmp_path / "out" / "grey.png", *out)
+
+
+def test_what_cannot_be_read_is_named_and_the_others_are_restored(
+    run: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (images / "grey.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[:100])
+    out = ("--checkpoint", run, "--out", tmp_path / "out")
+    assert restore(tmp_path / "a.png", *out) == cli.EXIT_WRONG_INPUT
+    assert "symskip: no image could be read, as told above\n" in capsys.readouterr().err
+    (tmp_path / "b.png").write_bytes(whole)
+    assert restore(tmp_path / "a.png", tmp_path / "b.png", *out) == cli.EXIT_WRONG_INPUT
+    broken, last = capsys.readouterr().err.splitlines()
+    assert broken.startswith(f"left out: {tmp_path / 'a.png'} is cut short")
+    assert last == "symskip: 1 of 2 images could not be read, as told above"
+    assert read(tmp_path / "out" / "b.png").shape == read(images / "grey.png").shape
+    report = json.loads((tmp_path / "out" / "restore.json").read_text())
+    assert [it["image"] for it in report["images"]] == ["b.png"]
 
 
 def test_a_strided_colour_network_takes_images_of_any_size(tmp_path: Path) -> None:

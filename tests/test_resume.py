@@ -230,6 +230,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path):
     stopped = command.finish(process)
     assert stopped.returncode == cli.EXIT_INTERRUPTED == 130, stopped.stderr
     assert "Traceback" not in stopped.stderr
+    assert "Ctrl-C again ends at once" in stopped.stderr
     assert saved_steps(tmp_path / "run") == set()
 
 

@@ -102,12 +102,14 @@ def test_a_run_that_died_is_where_its_last_checkpoint_is(latest, workdir, tmp_pa
 
 def test_the_time_left_is_told_without_what_compiling_took(workdir, tmp_path, capsys):
     began = {"state": "running", "host": "elsewhere", "seconds": 30.0, "resumed_at": 0}
-    status = read_status(workdir) | began | {"latest": {"train": {"step": 10}}}
+    latest = {"train": {"step": 10}, "test": {"step": 8, "accuracy": 0.5}}
+    status = read_status(workdir) | began | {"latest": latest}
     for compiling, left in (None, None), (20.0, "0:00:30"):
         (tmp_path / "status.json").write_text(json.dumps(status | {"compiling": compiling}))
         assert main(["status", str(tmp_path)]) == 0
         told = "10 of 40 (25%)" + (f", about {left} left\n" if left else "\n")
-        assert told in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert told in said and "accuracy 0.5 (step 8)" in said
 
 
 def test_compiling_is_what_the_first_of_each_kind_takes_longer():

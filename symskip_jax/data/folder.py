@@ -61,7 +61,7 @@ class FolderSource(Source):
         self.name = f"folder:{path} {split}"
         root = local_path(path)
         if not root.exists():
-            raise UserError(f"folder:{path} does not exist")
+            raise UserError(f"folder:{path} does not exist: name yours as folder:PATH")
         if not root.is_dir():
             raise UserError(f"folder:{path} is not a folder: name the one that holds the images")
         paths, labels_n, class_names, splits = _read_contents(root)

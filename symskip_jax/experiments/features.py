@@ -93,6 +93,7 @@ def features(
             f"{parts.folder}, and the same command goes on from there"
         ) from error
     parts.remove()
+    print(f"{layer} of {shown.name}: {len(shown):,} images", file=sys.stderr)
     print(out)
 
 

@@ -181,7 +181,8 @@ def load_pretrained(init: Path, config: ConfigDict, task: Task, channels: int) -
     if theirs != ours:
         raise UserError(
             f"--init {init} holds another network: {describe(*theirs)} there, "
-            f"{describe(*ours)} here; give the same config.model to both commands"
+            f"{describe(*ours)} here; give both commands the same --config (what stands behind its "
+            "colon, too) and config.model"
         )
     if config.finetune.init_parts == "encoder":
         return restored

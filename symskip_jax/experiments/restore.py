@@ -1,6 +1,7 @@
 """`symskip restore`: apply a pre-trained auto-encoder to anyone's images, of any size."""
 
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -60,8 +61,8 @@ def restore(
         overlap: of tiles, in pixels, or `auto`: as much as it takes that no cut can be seen.
 
     Raises:
-        UserError: there is no such checkpoint, it is no auto-encoder's, an image cannot be read, or
-            a result would go over another file.
+        UserError: there is no such checkpoint, it is no auto-encoder's, a result would go over
+            another file; or, after all others are restored, images could not be read.
     """
     if sigma is not None and not 0 <= sigma < math.inf:
         raise UserError(f"--sigma {sigma} must be a number, 0 or more")
@@ -84,9 +85,15 @@ def restore(
     table = _Table(max(len(picture.name) for picture in pictures), columns)
     table.write("image", "size", dict(zip(columns, columns, strict=True)), "seconds", "result")
     records = []
+    unread = 0
     for picture, result in zip(pictures, results, strict=True):
         started = time.perf_counter()
-        clean = _read(picture, model.channels)
+        try:
+            clean = _read(picture, model.channels)
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            unread += 1
+            continue
         seen = clean if sigma is None else add_noise(clean, sigma)
         rebuilt = apply(seen)
         seconds = time.perf_counter() - started
@@ -99,6 +106,8 @@ def restore(
         table.write(picture.name, size, figures, f"{seconds:.2f}", str(result))
         written = result.relative_to(out).as_posix()
         records.append({"image": picture.name, "size": size, "result": written, **figures})
+    if not records:
+        raise UserError("no image could be read, as told above")
     mean = {it: float(np.mean([record[it] for record in records])) for it in columns}
     if mean:
         table.write(f"mean of {len(records)}", "", mean)
@@ -117,6 +126,8 @@ def restore(
     }
     write_json(out / "restore.json", facts)
     print(out)
+    if unread:
+        raise UserError(f"{unread} of {len(pictures)} images could not be read, as told above")
 
 
 class _Table(NamedTuple):

@@ -75,13 +75,15 @@ def text(workdir: Path, found: Mapping[str, Any]) -> str:
     several = f", {processes} processes" if processes > 1 else ""
     lines.append(f"  devices      {devices} x {found['device']}{several}")
     lines += _progress(found)
+    latest = found["latest"].get("train", {}).get("step")
     for name, record in found["latest"].items():
         figures = [
             f"{key} {value:.4g}"
             for key, value in record.items()
             if isinstance(value, float) and not key.endswith("seconds") and key != "epoch"
         ]
-        lines.append(f"  {name:<12} {', '.join(figures)}")
+        of = f" (step {record['step']})" if record["step"] != latest else ""
+        lines.append(f"  {name:<12} {', '.join(figures)}{of}")
     if (spent := found["spent"]) and (whole := found["seconds"]):
         shares = [f"{name} {seconds / whole:.0%}" for name, seconds in spent.items()]
         other = max(0.0, 1 - sum(spent.values()) / whole)

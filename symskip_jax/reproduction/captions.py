@@ -27,7 +27,10 @@ def caption(experiment: Experiment, measured: Sequence[Measured], results: Path)
         f"on {' or '.join(sorted(machines))}" if machines else "",
     ]
     said = "; ".join(it for it in parts if it)
-    return [f"Scale {experiment.scale}: {said}.", *_bars_texts(experiment, found)]
+    scale = experiment.scale + (
+        ", made-up images, no results" if experiment.scale == "smoke" else ""
+    )
+    return [f"Scale {scale}: {said}.", *_bars_texts(experiment, found)]
 
 
 def _networks(experiment: Experiment, measured: Sequence[Measured], results: Path) -> list[str]:

@@ -95,6 +95,9 @@ def reproduce(
     if dry_run:
         print(_plan(chosen, jobs, numbers, place, machine))
         return 0
+    if not jobs:
+        told = f"nothing to run: {results} has the logs of all; another --results runs it anew"
+        print(told, file=sys.stderr)
     failed = run_jobs(chosen, jobs, place, hands.execute, machine)
     write_tables(experiment, results)
     print(markdown(measure(experiment, results)))
@@ -148,7 +151,8 @@ def _plan(
     said = ", ".join(f"{rate:.2g} FLOP/s in {dtype}" for dtype, rate in rates.items())
     lines.append(
         f"# times are for {machine_text(machine)}: {said}, which is {STEP_SHARE:.0%} of what large "
-        "matrix products reach here just now, as whole runs did on CPU cores"
+        "matrix products reach here just now, as whole runs did on CPU cores; starting and "
+        "compiling, half a minute a command, come on top"
     )
     total, in_all, not_counted = 0.0, 0.0, 0
     for job in jobs:

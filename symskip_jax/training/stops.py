@@ -73,6 +73,9 @@ class StopRequests:
             # An exception could end in a callback that swallows it.
             os._exit(128 + number)
         self._requested = signal.Signals(number).name
+        if number == signal.SIGINT:
+            # Neither print nor logging may be entered anew from a handler.
+            os.write(2, b"stopping after what is under way; Ctrl-C again ends at once, unsaved\n")
         if jax.process_count() > 1:
             # The runtime tells the others of this signal alone.
             os.kill(os.getpid(), signal.SIGTERM)
