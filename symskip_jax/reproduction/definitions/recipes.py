@@ -115,6 +115,12 @@ def recipes(scale: Scale) -> Experiment:
         if scale != "smoke":  # Whether the old layers' start or the new ones' decides.
             run = tuned("gaussian_he_head", labels, sources["gaussian"])
             add(labels, "pre-trained: the paper's, from Gaussian(0, 0.01); new layers He", run)
+    # What was pre-trained otherwise is probed before it is fine-tuned, what is fine-tuned otherwise
+    # after it, beside the paper's after it.
+    probed = {what: _probe(name, sources[name], scale) for name, (what, _) in pretraining.items()}
+    probed["the paper's, once fine-tuned"] = _probe(
+        "tuned_paper", tuned("paper", LABELS[2], sources["paper"]), scale
+    )
     for name, (what, settings) in finetuning.items():
         warmup = "5.0" if scale == "paper" else "1.0"
         own = tuple(it.replace("{warmup}", warmup) for it in settings)
@@ -122,8 +128,8 @@ def recipes(scale: Scale) -> Experiment:
         add(4000, row, tuned(f"scratch_{name}", 4000, None, *own), "from scratch, He")
         run = tuned(f"paper_{name}", 4000, sources["paper"], *own)
         add(4000, f"pre-trained: the paper's, {what}", run)
-    for name, (what, _) in pretraining.items():
-        run = _probe(name, sources[name], scale)
+        probed[f"the paper's, {what}"] = _probe(f"tuned_{name}", run, scale)
+    for what, run in probed.items():
         for column, metric in (
             ("best layer, probe's accuracy (%)", "best_accuracy"),
             ("deepest layer, probe's accuracy (%)", "deepest_accuracy"),
