@@ -162,15 +162,17 @@ def test_columns_without_room_follow_below_with_the_rows_of_the_table(tmp_path):
     play(tmp_path, Commands(), "recipes", only="probe_paper")
     folder = tmp_path / "results" / "recipes" / "small"
     with (folder / "table.csv").open() as file:
-        cells = [(it["row"], it["column"].startswith("best")) for it in csv.DictReader(file)]
-        file.seek(0)
-        heads = list(dict.fromkeys(it["column"] for it in csv.DictReader(file)))
-    rows = list(dict.fromkeys(row for row, _ in cells))
+        cells = [(it["row"], it["column"]) for it in csv.DictReader(file)]
+    heads = list(dict.fromkeys(column for _, column in cells))
+    rows = {row for row, _ in cells}
+    of_labels, of_probes = (
+        list(dict.fromkeys(row for row, column in cells if column in some))
+        for some in (heads[:3], heads[3:])
+    )
     texts = [html.unescape(it) for it in re.findall(r">([^<>]+)</text>", drawn(folder))]
     found = [it for it in texts if it in rows]
-    of_probes = [row for row, is_probes in cells if is_probes]
     # Last the title of the panel of the one probe that was run, and its entry in the legend.
-    assert found == [*rows, *of_probes, *["pre-trained: the paper's"] * 2]
+    assert found == [*of_labels, *of_probes, *["pre-trained: the paper's"] * 2]
     assert [it for it in texts if it in heads] == heads[3:]
 
 
