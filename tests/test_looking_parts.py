@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from symskip_jax.analysis.embedding import draw_embedding, embed
+from symskip_jax.analysis.embedding import Embedding, draw_embedding, embed
 from symskip_jax.analysis.filters import draw_filters, filter_patches
 from symskip_jax.analysis.page import picture_html
 from symskip_jax.analysis.sheets import Row, draw_sheet
@@ -43,12 +43,14 @@ def test_principal_components_are_those_of_the_singular_values():
     np.testing.assert_allclose(np.abs(found.points_n2), np.abs(left * values)[:, :2], atol=1e-6)
     share = (values[:2] ** 2).sum() / (values**2).sum()
     assert found.settings == f"scikit-learn's PCA, {share:.0%} of the variance"
+    first = values[0] ** 2 / (values**2).sum()
+    assert found.axes[0] == f"first component, {first:.0%} of the variance"
 
 
 def test_t_sne_keeps_groups_together_and_is_the_same_each_time():
     features = np.repeat(np.eye(3), 12, axis=0) + 0.05 * RANDOM.normal(size=(36, 3))
-    points, settings = embed(features, "tsne")
-    assert "perplexity 11.7," in settings
+    points, settings, axes = embed(features, "tsne")
+    assert "perplexity 11.7," in settings and "distances between groups, mean nothing" in axes[0]
     np.testing.assert_array_equal(points, embed(features, "tsne").points_n2)
     distances = np.linalg.norm(points[:, None] - points, axis=-1)
     np.fill_diagonal(distances, np.inf)
@@ -58,7 +60,8 @@ def test_t_sne_keeps_groups_together_and_is_the_same_each_time():
 def test_many_classes_of_any_name_are_drawn(tmp_path):
     names = [f"$\\{i}_{{" for i in range(20)]
     labels = np.repeat(np.arange(20), np.arange(20, 0, -1))
-    draw_embedding(tmp_path / "plane", RANDOM.normal(size=(len(labels), 2)), labels, names)
+    points = Embedding(RANDOM.normal(size=(len(labels), 2)), "drawn", ("", ""))
+    draw_embedding(tmp_path / "plane", points, labels, names)
     drawing = (tmp_path / "plane.svg").read_text()
     told_apart = [name for name in names if f">{name}<" in drawing]
     assert told_apart == names[:12] and ">others<" in drawing

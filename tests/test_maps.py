@@ -81,6 +81,19 @@ def test_the_top_channels_tell_two_kinds_of_images_apart_from_both_sides():
     assert share_kept([np.array([1, 0]), np.array([2])], [np.array([1, 2]), np.array([0])]) == 1 / 3
 
 
+def test_over_a_magnified_image_a_map_lies_on_the_middle_of_its_pixel():
+    maps = np.zeros((1, 4, 4, 1))
+    maps[0, 1, 2] = 1.0
+    for magnification, stride in ((4, 2), (5, 1), (16, 2)):
+        found = upsample(maps, stride, (32 * magnification,) * 2, magnification)[0, ..., 0]
+        rows, columns = (found.sum(axis) for axis in (1, 0))
+        for pixel, shares in ((1 * stride, rows), (2 * stride, columns)):
+            first = pixel * magnification
+            middle = first + (magnification - 1) / 2
+            assert (np.arange(len(shares)) @ shares) / shares.sum() == pytest.approx(middle)
+            assert first <= shares.argmax() < first + magnification
+
+
 def test_a_map_lies_where_the_convolution_saw_it():
     size, stride = (17, 13), 4
     found = upsample(CLEAN, stride, size)

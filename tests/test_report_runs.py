@@ -79,7 +79,8 @@ def test_a_page_of_one_run_tells_what_it_measured(pretrained, symskip):
     assert float(facts["operations"].split()[0]) > 0
     for chart in ("Pre-training: loss of training", "PSNR, test images", "Speed of training"):
         (svg,) = page.attributes("svg", role="img", **{"aria-label": chart})
-    assert {"PSNR (dB)", "epoch", "images/s", "mean squared error"} <= set(page.texts("text"))
+    units = {"PSNR (dB)", "epoch", "images/s", "mean squared error, log scale"}
+    assert units <= set(page.texts("text"))
     assert "corrupted input" in page.texts("li")
     assert rows_of(page)["pretrain.epochs"] == "120|2"
     assert "data.crop" in rows_of(page) and "pretrain.optimizer" not in rows_of(page)

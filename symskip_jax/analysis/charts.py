@@ -15,6 +15,7 @@ _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 30, 44
 _MAX_LOG_TICKS = 7
+_LEAST_LOG_TICKS = 4
 
 
 @dataclass(frozen=True)
@@ -150,8 +151,10 @@ def _linear_axis(values: Sequence[float], snap: bool) -> _Axis:
 
 
 def _log_axis(values: Sequence[float]) -> _Axis:
-    """Cover the values up to the ticks around them: 1, 2 and 5, or whole decades."""
+    """Cover the values up to the ticks around them: 1, 2 and 5, whole decades, or even steps."""
     low, high = min(values, default=0.1), max(values, default=1.0)
+    if high <= low * (1 + 1e-9):  # a line on the axis would not be seen
+        low, high = low / 1.1, high * 1.1
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
     every = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
     first = max(i for i, tick in enumerate(every) if tick <= low or i == 0)
@@ -160,4 +163,9 @@ def _log_axis(values: Sequence[float]) -> _Axis:
     if len(ticks) > _MAX_LOG_TICKS:
         step = math.ceil(len(decades) / _MAX_LOG_TICKS)
         ticks = [tick for tick in every[::3][::step] if every[first] <= tick <= every[last]]
+    if len(ticks) < _LEAST_LOG_TICKS:
+        even = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
+        even = [float(f"{tick:.12g}") for tick in even if tick > 0]
+        if even[0] <= low:
+            return _Axis(even[0], even[-1], even, log=True)
     return _Axis(every[first], every[last], ticks, log=True)

@@ -123,6 +123,8 @@ def _quality(runs: Sequence[Measured], split: str, key: str, figure: _Figure) ->
     if values and max(values) - min(values) < 1e-6 * abs(max(values)):
         longest = max(inputs, key=lambda it: it.x[-1])
         inputs = [Curve("corrupted input", longest.x, longest.y)]
+    if any(skipless):
+        caption += " Skips left out: of the same network, which learnt with them."
     return _chart(f"{title}, {split} images", unit, [*rebuilt, *inputs, *skipless], caption)
 
 
@@ -137,6 +139,7 @@ def _beside(
 def _chart(
     title: str, unit: str, curves: Sequence[Curve | None], caption: str, log_y: bool = False
 ) -> Chart:
+    unit = f"{unit}, log scale" if log_y else unit
     return Chart(title, "epoch", unit, [it for it in curves if it is not None], caption, log_y)
 
 

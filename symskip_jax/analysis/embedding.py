@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from symskip_jax.analysis.charts import line_styles
 from symskip_jax.analysis.figures import save_figure
 
 Method = Literal["tsne", "pca"]
@@ -20,14 +19,20 @@ LEAST_IMAGES = 4
 # That are told apart; the images of the others are grey.
 _MOST_CLASSES = 12
 _MARKERS = "os^Dv"
+# Paul Tol's muted ones, which the colour-blind tell apart, and black.
+_COLOURS = (
+    *("#332288", "#88CCEE", "#117733", "#DDCC77", "#CC6677", "#44AA99", "#882255", "#999933"),
+    *("#AA4499", "#000000"),
+)
 _GREY = "#9aa3aa"
 
 
 class Embedding(NamedTuple):
-    """Places in a plane, float64 [N, 2], and how they were found, in words."""
+    """Places in a plane, float64 [N, 2]; how they were found, and what the two axes say."""
 
     points_n2: np.ndarray
     settings: str
+    axes: tuple[str, str]
 
 
 def embed(features_nd: np.ndarray, method: Method) -> Embedding:
@@ -45,17 +50,20 @@ def embed(features_nd: np.ndarray, method: Method) -> Embedding:
     if method == "pca":
         pca = PCA(2, svd_solver="full")
         points = pca.fit_transform(unit)
-        share = np.nan_to_num(pca.explained_variance_ratio_.sum())
-        return Embedding(points, f"scikit-learn's PCA, {share:.0%} of the variance")
+        shares = np.nan_to_num(pca.explained_variance_ratio_)
+        first, second = (f"{share:.0%} of the variance" for share in shares)
+        axes = f"first component, {first}", f"second component, {second}"
+        return Embedding(points, f"scikit-learn's PCA, {shares.sum():.0%} of the variance", axes)
     perplexity = min(PERPLEXITY, (len(unit) - 1) / 3)
     tsne = TSNE(2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=0)
     settings = f"perplexity {perplexity:.3g}, begun from PCA, seed 0"
-    return Embedding(tsne.fit_transform(unit), f"scikit-learn's t-SNE, {settings}")
+    axes = "near is alike; axes, and distances between groups, mean nothing", ""
+    return Embedding(tsne.fit_transform(unit), f"scikit-learn's t-SNE, {settings}", axes)
 
 
 def draw_embedding(
     path: Path,
-    points_n2: np.ndarray,
+    embedding: Embedding,
     labels_n: np.ndarray | None,
     class_names: Sequence[str] | None,
 ) -> None:
@@ -63,12 +71,13 @@ def draw_embedding(
 
     Args:
         path: without a suffix.
-        points_n2: [N, 2].
+        embedding: of N images.
         labels_n: integer [N], -1 where an image has no class; or None.
         class_names: of the classes; the most frequent are told apart.
     """
     figure = Figure(figsize=(7.2, 5.2), dpi=110, layout="constrained")
     axes = figure.subplots()
+    points_n2 = embedding.points_n2
     labels_n = np.full(len(points_n2), -1) if labels_n is None else labels_n
     classes, counts = np.unique(labels_n[labels_n >= 0], return_counts=True)
     kept = np.sort(classes[np.argsort(-counts, kind="stable")][:_MOST_CLASSES])
@@ -77,13 +86,13 @@ def draw_embedding(
         named = "others" if len(kept) else None
         axes.plot(*points_n2[others].T, "o", color=_GREY, markersize=3, alpha=0.5, label=named)
     names = [str(it if class_names is None else class_names[it]) for it in kept.tolist()]
-    styles = line_styles(names)
     for index, (label, name) in enumerate(zip(kept, names, strict=True)):
-        # With six colours and five shapes no two of thirty classes look alike.
+        # From the eleventh class on colours come again, with another shape.
+        around, place = divmod(index, len(_COLOURS))
         axes.plot(
             *points_n2[labels_n == label].T,
-            _MARKERS[index % len(_MARKERS)],
-            color=styles[name].colour,
+            _MARKERS[(place + around) % len(_MARKERS)],
+            color=_COLOURS[place],
             markersize=4,
             alpha=0.7,
             markeredgewidth=0,
@@ -92,7 +101,8 @@ def draw_embedding(
     axes.set_aspect("equal", "datalim")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel("distances alone count: the axes have no unit")
+    axes.set_xlabel(embedding.axes[0])
+    axes.set_ylabel(embedding.axes[1])
     if len(kept):
         legend = figure.legend(loc="outside right upper", frameon=False, markerscale=1.6)
         for text in legend.get_texts():

@@ -81,7 +81,7 @@ def _tiles(images_nhwc: np.ndarray, shares_nhwk: np.ndarray, stride: int) -> np.
     size = shown.shape[1:3]
     factor = size[0] // images_nhwc.shape[1]
     tiles = [shown.astype(np.uint8)]
-    for share in np.moveaxis(upsample(shares_nhwk, stride * factor, size), -1, 0):
+    for share in np.moveaxis(upsample(shares_nhwk, stride, size, factor), -1, 0):
         opacity = _LEAST_OPACITY + (1 - _LEAST_OPACITY) * share[..., None]
         blended = (1 - opacity) * grey_nhw + opacity * 255 * colours(share)[..., :3]
         tiles.append(np.rint(blended).astype(np.uint8))

@@ -99,7 +99,9 @@ def share_kept(tops: Sequence[np.ndarray], others: Sequence[np.ndarray]) -> floa
     return float(np.concatenate(kept).mean())
 
 
-def upsample(maps_nhwc: np.ndarray, stride: int, size: tuple[int, int]) -> np.ndarray:
+def upsample(
+    maps_nhwc: np.ndarray, stride: int, size: tuple[int, int], magnification: int = 1
+) -> np.ndarray:
     """Returns maps over the image, [N, H, W, C], linear between the places they stand for.
 
     Position j of a map is centred on pixel stride * j, as convolutions padded evenly are.
@@ -107,11 +109,13 @@ def upsample(maps_nhwc: np.ndarray, stride: int, size: tuple[int, int]) -> np.nd
     Args:
         maps_nhwc: [N, h, w, C].
         stride: pixels between two positions.
-        size: (H, W) of the image, in pixels.
+        size: (H, W) of the image, in pixels, as it is shown.
+        magnification: how many pixels wide and high each pixel of the image is shown.
     """
 
     def weights(pixels: int, positions: int) -> np.ndarray:
-        places = np.arange(pixels) / stride
+        centres = (np.arange(pixels) - (magnification - 1) / 2) / magnification
+        places = centres / stride
         columns = [np.interp(places, np.arange(positions), row) for row in np.eye(positions)]
         return np.stack(columns, axis=1)
 

@@ -40,7 +40,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; overflow-
 th, td { padding: .4rem .8rem; border-bottom: 1px solid var(--line); text-align: right }
 td { white-space: nowrap }
 th:first-child { text-align: left; padding-left: 0; min-width: 6rem }
-.words td, .words thead th { white-space: normal; min-width: 8rem; max-width: 16rem;
+.words td, .words thead th { white-space: normal; min-width: min(8rem, 24vw); max-width: 16rem;
   overflow-wrap: anywhere }
 thead th { color: var(--soft); font-size: .9rem; font-weight: normal; vertical-align: bottom }
 th[colspan] { text-align: center }

@@ -71,7 +71,7 @@ def draw_feature_space(
         out / "neighbors.png", network, sample, found.indices_n, neighbors, queries, labels_n, names
     )
     embedding = embed(found.features_nd, method)
-    draw_embedding(out / "embedding", embedding.points_n2, labels_n, names)
+    draw_embedding(out / "embedding", embedding, labels_n, names)
     features = (
         f"Features are the means over positions of {layer}, {found.features_nd.shape[1]} of them, "
         f"of {len(found.features_nd)} images, evenly from all of {data.name}."
@@ -101,7 +101,6 @@ def draw_feature_space(
                 "A dot for each image, near those with like features",
                 f"A dot an image{', coloured by its class' if labels_n is not None else ''}: "
                 f"{embedding.settings}, of features brought to length 1.",
-                sheet=False,
             ),
         ),
     ]
@@ -146,7 +145,7 @@ def _draw_neighbors(
     for images, row, query in zip(shown, places, queries, strict=True):
         cosines = neighbors.cosines_mk[query]
         captions = [
-            f"{cosine:.2f}: {name(place)}".removesuffix(": ")
+            f"{cosine:.3f} {name(place)}".rstrip()
             for cosine, place in zip(cosines, row[1:], strict=True)
         ]
         groups.append([Row("", images, [name(query), *captions])])

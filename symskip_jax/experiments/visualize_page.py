@@ -202,7 +202,6 @@ def _maps(looks: Looks, layers: Sequence[str], images: int, channels: int, out: 
             picture_file_html(
                 out / f"likeness_{layer}.png",
                 f"Likeness of the maps of {layer}, channel by channel",
-                sheet=False,
             ),
         ]
     table = table_html(["layer", "size", *_COLUMNS.values()], rows)
