@@ -5,8 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
+from typing import Any
 
+import archives
 import jupytext
 import nbformat
 import pytest
@@ -101,6 +104,7 @@ def test_what_is_stored_is_whole_and_small_and_of_no_machine(script: Path) -> No
     for output in (it for cell in cells for it in cell.outputs):
         assert not {"image/jpeg", "image/png"} <= output.get("data", {}).keys()  # once is enough
     assert not re.search(r"Traceback|/(home|root|tmp|work|Users)/", json.dumps(notebook))
+    assert not re.search(r"━|\x1b\[\d*[AK]|\r", said(notebook))  # progress bars
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
@@ -120,3 +124,39 @@ def test_an_error_in_a_cell_ends_the_run_and_stores_nothing(tmp_path: Path) -> N
     done = run("quickstart", out, "raise ValueError('on purpose')")
     assert done.returncode != 0 and "on purpose" in done.stderr
     assert not out.exists()
+
+
+def unpack(monkeypatch: pytest.MonkeyPatch, folder: Path, **parameters: Any) -> tuple[str, Path]:
+    """Runs the cells of own_images that unpack; gives the command that trains, and the photos."""
+    notebook = jupytext.read(COLAB / "own_images.py")
+    cells = [it for it in notebook.cells if it.cell_type == "code"]
+    (first,) = (i for i, it in enumerate(cells) if "parameters" in it.metadata.get("tags", []))
+    ours = {}
+    monkeypatch.chdir(folder)
+    for cell in cells[first:]:
+        if "symskip pretrain" in cell.source:
+            return cell.source.format(**ours), folder / ours["PHOTOS"]
+        if not cell.source.startswith("!"):
+            exec(cell.source, ours)
+        if cell is cells[first]:
+            ours |= parameters
+    raise AssertionError("no cell trains")
+
+
+def test_own_images_takes_the_images_of_the_zip_after_those_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made, of_made = unpack(monkeypatch, tmp_path, SAMPLES=8)
+    assert len(list(of_made.rglob("*.jpg"))) == 2 * (8 + 2)
+    for count in (3, 2):  # also a zip of less, in place of the one before
+        images = {f"holiday/{i}/sea.jpg": archives.jpeg(i) for i in range(count)}
+        with zipfile.ZipFile(tmp_path / "my photos.zip", "w") as archive:
+            for name, content in images.items():
+                archive.writestr(name, content)
+            archive.writestr("__MACOSX/holiday/0/._sea.jpg", b"no photograph")
+        trains, photos = unpack(monkeypatch, tmp_path, ZIP="my photos.zip")
+        files = [it for it in photos.rglob("*") if it.is_file()]
+        assert {f"holiday/{it.relative_to(photos)}": it.read_bytes() for it in files} == images
+        assert f"folder:{photos.relative_to(tmp_path)}" in trains
+        workdirs = [re.findall(r"--workdir (\S+)", it) for it in (made, trains)]
+        assert workdirs == [["runs/made_windows"], ["runs/my_photos"]]
