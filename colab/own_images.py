@@ -35,7 +35,8 @@ JAX = "jax[cuda12]" if shutil.which("nvidia-smi") else "jax"
 #
 # Put it into the runtime (the folder on the left, then upload) and write its name here. In it, JPEG, PNG, WebP, BMP or
 # TIFF files of any size; sub-folders are classes, if there are any. A tenth of each class is kept for the test, unless
-# there are folders `train` and `test`. Windows of at least 65x65 pixels are shown to the network.
+# there are folders `train` and `test`. Windows of at least 65x65 pixels are shown to the network. What is made of it
+# has the name of the zip, so that another zip is another run: give one with other photographs another name.
 #
 # With an empty name the notebook makes a zip itself, of windows of the two photographs that scikit-learn brings: a temple
 # (by danielbuechele on Flickr) and a flower (by vultilion on Flickr), both CC BY 2.0. The test windows are of the
@@ -50,6 +51,8 @@ OPTIONS = ""
 SAMPLES = 80  # windows of each photograph, where there is no zip
 
 # %%
+import re
+import shutil
 import zipfile
 from io import BytesIO
 from pathlib import Path
@@ -75,13 +78,16 @@ def make_zip(path, samples):
                     archive.writestr(f"{split}/{name}/{number:03}.jpg", file.getvalue())
 
 
-if not ZIP:
-    ZIP = "windows.zip"
-    make_zip(ZIP, SAMPLES)
-with zipfile.ZipFile(ZIP) as archive:
+if ZIP:
+    NAME = re.sub(r"\W+", "_", Path(ZIP).stem)
+else:
+    NAME = "made_windows"
+    make_zip("made_windows.zip", SAMPLES)
+PHOTOS = Path("photos", NAME)
+shutil.rmtree(PHOTOS, ignore_errors=True)
+with zipfile.ZipFile(ZIP or "made_windows.zip") as archive:
     # What macOS adds is no photograph.
-    archive.extractall("photos", [n for n in archive.namelist() if "__MACOSX" not in n])
-PHOTOS = Path("photos")
+    archive.extractall(PHOTOS, [n for n in archive.namelist() if "__MACOSX" not in n])
 while len(inside := list(PHOTOS.iterdir())) == 1 and inside[0].is_dir():
     PHOTOS = inside[0]
 print(PHOTOS, "holds", sum(it.is_file() for it in PHOTOS.rglob("*")), "files")
@@ -104,7 +110,7 @@ print(PHOTOS, "holds", sum(it.is_file() for it in PHOTOS.rglob("*")), "files")
 # | memory runs out | `--config.model.width_multiplier=0.5` |
 
 # %%
-# !symskip pretrain --config {CONFIG} "--config.data.name=folder:{PHOTOS}" --workdir runs/photos {OPTIONS}
+# !symskip pretrain --config {CONFIG} "--config.data.name=folder:{PHOTOS}" --workdir runs/{NAME} {OPTIONS}
 
 # %% [markdown]
 # Test photographs as they are, with holes, and as the network rebuilt them. If these are poor, train for longer:
@@ -113,7 +119,7 @@ print(PHOTOS, "holds", sum(it.is_file() for it in PHOTOS.rglob("*")), "files")
 # %%
 from IPython.display import display
 
-with Image.open(max(Path("runs/photos/images").glob("step_*.png"))) as sheet:
+with Image.open(max(Path("runs", NAME, "images").glob("step_*.png"))) as sheet:
     sheet = sheet.convert("RGB")
     sheet.thumbnail((560, 2000))
     display(sheet, include=["image/jpeg"])
@@ -125,13 +131,13 @@ with Image.open(max(Path("runs/photos/images").glob("step_*.png"))) as sheet:
 # them elsewhere.
 
 # %%
-# !symskip features runs/photos --split train --out train.npz
+# !symskip features runs/{NAME} --split train --out {NAME}_train.npz
 
 # %%
-# !symskip features runs/photos --split test --out test.npz
+# !symskip features runs/{NAME} --split test --out {NAME}_test.npz
 
 # %%
-train, test = np.load("train.npz"), np.load("test.npz")
+train, test = np.load(f"{NAME}_train.npz"), np.load(f"{NAME}_test.npz")
 print({name: train[name].shape for name in ("features", "label", "name") if name in train})
 
 # %% [markdown]
@@ -158,7 +164,7 @@ figure, axes = plt.subplots(
 for row, query in zip(axes, shown, strict=True):
     nearest = np.argsort(-cosines[query])[:5]
     files = [test["name"][query], *train["name"][nearest]]
-    titles = ["test", *(f"{cosines[query, it]:.2f}" for it in nearest)]
+    titles = ["test", *(f"{cosines[query, it]:.4f}" for it in nearest)]
     for axis in row:
         axis.axis("off")
     for axis, file, title in zip(row, files, titles, strict=False):
@@ -192,6 +198,6 @@ else:
 # Two photographs as unlike as these are told apart by their colours alone: of the notebook's own zip the figure says
 # nothing but that all works. With many labels a fine-tuned network may do better than that. In a cell of its own:
 #
-#     !symskip finetune --config {CONFIG} --init runs/photos "--config.data.name=folder:{PHOTOS}" --workdir runs/classifier
+#     !symskip finetune --config {CONFIG} --init runs/{NAME} "--config.data.name=folder:{PHOTOS}" --workdir runs/{NAME}_classifier
 #
 # Compare it with the same without `--init` and with `--config.model.init=he`: from scratch is a strong rival.

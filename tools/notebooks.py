@@ -9,6 +9,7 @@ folder, with what is installed here.
 
 import argparse
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -18,6 +19,9 @@ import nbformat
 from nbclient import NotebookClient
 
 LIMIT_BYTES = 60_000  # of what a cell says in text; more is a mistake
+# `!` runs a command on a terminal, so it draws bars, and moves the cursor over them.
+BAR = re.compile(r"^.*(?:━|\d/\d+ \S*\d\d:\d\d).*\n", re.MULTILINE)  # a narrow one has no ━
+CURSOR = re.compile(r"\x1b\[[?\d;]*[A-Zhl]")
 
 
 def execute(notebook: nbformat.NotebookNode, folder: Path, settings: list[str]) -> None:
@@ -42,11 +46,19 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, settings: list[str]) 
     cell.source = kept
 
 
+def without_bars(text: str) -> str:
+    """Returns what a command leaves on a terminal, with its colours, but for its progress bars."""
+    return BAR.sub("", CURSOR.sub("", text).replace("\r\n", "\n"))
+
+
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Drops what changes from run to run and says nothing; checks that outputs are small."""
     notebook.metadata.pop("language_info", None)
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
+        for output in cell.get("outputs", []):
+            if "text" in output:
+                output.text = without_bars(output.text)
         text = "".join(it.get("text", "") for it in cell.get("outputs", []))
         if len(text) > LIMIT_BYTES:
             raise ValueError(f"cell {number} prints {len(text)} bytes, more than {LIMIT_BYTES}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from symskip_jax.training.processes import is_first
 from symskip_jax.training.records import Records, TensorBoard
@@ -38,13 +38,12 @@ class RunLog:
         self._console = Console(stderr=True)
         self._progress: Progress | None = None
         if self._console.is_terminal:
+            # Few columns: on a terminal of 80 characters more of them would be cut short.
             self._progress = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
-                TextColumn("{task.completed}/{task.total} steps"),
-                TimeElapsedColumn(),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+                TimeRemainingColumn(compact=True, elapsed_when_finished=True),
                 TextColumn("{task.fields[figures]}"),
                 console=self._console,
             )
@@ -61,16 +60,17 @@ class RunLog:
         figures = _figures(record)
         if self._progress is not None:
             if record["split"] == "train":
+                figures = figures.removeprefix("train: ")
                 self._progress.update(self._task, completed=record["step"], figures=figures)
             else:
-                self._progress.console.print(f"epoch {record['epoch']:g} {figures}")
+                self._progress.console.print(f"epoch {record['epoch']:g} {figures}", soft_wrap=True)
         elif line:
             print(f"step {record['step']} epoch {record['epoch']:g} {figures}", file=sys.stderr)
 
     def say(self, text: str) -> None:
         """Prints a line on the terminal."""
         if self._progress is not None:
-            self._progress.console.print(text, markup=False, highlight=False)
+            self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             print(text, file=sys.stderr, flush=True)
 
