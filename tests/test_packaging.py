@@ -15,8 +15,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Extras that name one of JAX's own, whose bound is that of jax.
 ACCELERATORS = {"cuda", "tpu"}
-# Imported by tensorflow-datasets, which does not declare them everywhere.
-INDIRECT = {"array-record", "importlib-resources"}
+# Imported by tensorflow-datasets or by jax.export, which do not declare them everywhere.
+INDIRECT = {"array-record", "flatbuffers", "importlib-resources"}
 
 
 def canonical(requirement: str) -> str:
