@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -152,7 +153,10 @@ def test_a_disk_that_cannot_be_written(small_disk, data):
 def test_two_runs_in_one_folder(tmp_path, data, undisturbed):
     first = command.start(*command.pretrain(tmp_path, data, *LONG))
     wait_for(lambda: bool(read_status(tmp_path)), first)
+    # It holds its lock meanwhile, and does not end before the second has begun.
+    os.kill(first.pid, signal.SIGSTOP)
     second = command.run(*command.pretrain(tmp_path, data, *LONG))
+    os.kill(first.pid, signal.SIGCONT)
     assert second.returncode == cli.EXIT_WRONG_INPUT
     assert f"--workdir {tmp_path} has a run that is going on (process {first.pid} on" in (
         second.stderr
