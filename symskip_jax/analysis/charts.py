@@ -151,21 +151,35 @@ def _linear_axis(values: Sequence[float], snap: bool) -> _Axis:
 
 
 def _log_axis(values: Sequence[float]) -> _Axis:
-    """Cover the values up to the ticks around them: 1, 2 and 5, whole decades, or even steps."""
+    """Cover the values up to the ticks around them, of which there are four at the least.
+
+    They are even steps where the values are close, else 1, 2 and 5, or 1 and 3, of each decade, or
+    whole decades.
+    """
     low, high = min(values, default=0.1), max(values, default=1.0)
-    if high <= low * (1 + 1e-9):  # a line on the axis would not be seen
+    if high <= low * (1 + 1e-4):  # a line on the axis would not be seen, nor ticks differ
         low, high = low / 1.1, high * 1.1
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
-    every = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    first = max(i for i, tick in enumerate(every) if tick <= low or i == 0)
-    last = next(i for i, tick in enumerate(every) if tick >= high and i > first)
-    ticks = every[first : last + 1]
-    if len(ticks) > _MAX_LOG_TICKS:
-        step = math.ceil(len(decades) / _MAX_LOG_TICKS)
-        ticks = [tick for tick in every[::3][::step] if every[first] <= tick <= every[last]]
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        ticks = _log_ticks(low, high, digits)
+        if len(ticks) <= _MAX_LOG_TICKS:
+            break
     if len(ticks) < _LEAST_LOG_TICKS:
-        even = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
-        even = [float(f"{tick:.12g}") for tick in even if tick > 0]
-        if even[0] <= low:
-            return _Axis(even[0], even[-1], even, log=True)
-    return _Axis(every[first], every[last], ticks, log=True)
+        locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+        even = [float(f"{tick:.12g}") for tick in locator.tick_values(low, high)]
+        if even[0] > 0:
+            ticks = even
+    step = 1
+    while len(ticks) > _MAX_LOG_TICKS:
+        step += 1
+        ticks = _log_ticks(low, high, (1,), step)
+    return _Axis(ticks[0], ticks[-1], ticks, log=True)
+
+
+def _log_ticks(low: float, high: float, digits: Sequence[int], step: int = 1) -> list[float]:
+    """Returns digits of every so many decades, from the last up to `low` to one from `high` on."""
+    first = math.floor(math.log10(low)) // step * step - step
+    decades = range(first, math.ceil(math.log10(high)) + step + 1, step)
+    every = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+    start = max(i for i, tick in enumerate(every) if tick <= low)
+    end = next(i for i, tick in enumerate(every) if tick >= high and i > start)
+    return every[start : end + 1]
