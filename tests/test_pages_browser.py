@@ -123,6 +123,13 @@ def test_a_page_is_whole_in_a_browser(pages, browser, name, width):
             }).map(it => it.outerHTML.slice(0, 80))"""
     )
     assert small == []
+    # Those in pictures are drawn 15 pixels high at the least; filters have none.
+    shrunk = page.eval_on_selector_all(
+        "img",
+        """all => all.filter(it => 15 * it.getBoundingClientRect().width < 11 * it.naturalWidth)
+            .map(it => it.alt)""",
+    )
+    assert [alt for alt in shrunk if " filters of " not in alt] == []
     page.close()
 
 
