@@ -14,6 +14,8 @@ _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 30, 44
+# Between the axis and its numbers, and of a letter of these on a phone, where they are largest.
+_TICK_GAP, _LETTER = 7, 10
 _MAX_LOG_TICKS = 7
 _LEAST_LOG_TICKS = 4
 
@@ -70,10 +72,11 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     x_axis = _linear_axis([x for _, points in lines for x, _ in points], snap=False)
     ys = [y for _, points in lines for _, y in points]
     y_axis = _log_axis(ys) if chart.log_y else _linear_axis(ys, snap=True)
+    left = max(_LEFT, _TICK_GAP + _LETTER * max(len(_tick_text(tick)) for tick in y_axis.ticks))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            _LEFT + x_axis.fraction(x) * (_WIDTH - _LEFT - _RIGHT),
+            left + x_axis.fraction(x) * (_WIDTH - left - _RIGHT),
             _HEIGHT - _BOTTOM - y_axis.fraction(y) * (_HEIGHT - _TOP - _BOTTOM),
         )
 
@@ -82,15 +85,15 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     ]
     for tick in y_axis.ticks:
         _, y = place(x_axis.low, tick)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 7, y + 5, _tick_text(tick), "end"))
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(_text(left - _TICK_GAP, y + 5, _tick_text(tick), "end"))
     for tick in x_axis.ticks:
         x, _ = place(tick, y_axis.low)
         parts.append(f'<path class="axis" d="M{x:.1f} {_HEIGHT - _BOTTOM}v5"/>')
         parts.append(_text(x, _HEIGHT - _BOTTOM + 19, _tick_text(tick), "middle"))
-    parts.append(f'<path class="axis" d="M{_LEFT} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
+    parts.append(f'<path class="axis" d="M{left} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
     parts.append(_text(0, 15, chart.y_label, "start"))
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
+    parts.append(_text((left + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
     for label, points in lines:
         style = styles[label]
         places = [place(x, y) for x, y in points]
