@@ -353,6 +353,8 @@ def test_neighbours_share_the_class_as_scikit_learn_counts(run, data, looked):
     printed = json.loads(looked[1][2])
     assert printed["same_class"] == pytest.approx((labels[nearest] == labels[:, None]).mean())
     assert printed["by_chance"] == pytest.approx(3 / 15)  # four images of each of four classes
+    told = f"{printed['same_class']:.0%} are of the image's own class; 20% would be by chance."
+    assert any(it.endswith(told) for it in looked[0].texts("figcaption"))
     sheet = np.ascontiguousarray(read_rgb(run / "images" / "neighbors.png"))
     tops = [find_tile(sheet, images[place][:7, :7], 19) for place in (0, *nearest[0])]
     assert None not in tops

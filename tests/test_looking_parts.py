@@ -10,6 +10,7 @@ from symskip_jax.analysis.embedding import Embedding, draw_embedding, embed
 from symskip_jax.analysis.filters import draw_filters, filter_patches
 from symskip_jax.analysis.page import picture_html
 from symskip_jax.analysis.sheets import Row, draw_sheet
+from symskip_jax.experiments.shown import short_name
 
 RANDOM = np.random.default_rng(0)
 
@@ -71,6 +72,36 @@ def test_a_sheet_takes_captions_of_any_kind(tmp_path):
     images = np.zeros((1, 8, 8, 1), np.uint8)
     draw_sheet([[Row("", images, ["$\\x_{"])]], tmp_path / "sheet.png")
     assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_captions_have_a_line_each_and_labels_that_are_not_there_take_no_room(tmp_path):
+    images = np.zeros((3, 128, 128, 3), np.uint8)
+    drawn = {}
+    for name, label, captions in (
+        ("bare", "", None),
+        ("labelled", "clean", None),
+        ("one", "", ["cat", "dog", ""]),
+        ("two", "", ["cat", "dog\n0.9871", ""]),
+    ):
+        draw_sheet([[Row(label, images, captions)]], tmp_path / f"{name}.png")
+        drawn[name] = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
+    height, width = drawn["bare"].shape
+    assert width == 8 + 3 * (128 + 8) < drawn["labelled"].shape[1]
+    line = drawn["one"].shape[0] - height
+    assert line > 0 and drawn["two"].shape[0] == height + 2 * line
+    words = drawn["two"][8 + 128 :] < 128
+    second = words[line : 2 * line]
+    assert words[:line].any() and second.any()
+    assert not second[:, : 8 + 128].any() and not second[:, 8 + 2 * (128 + 8) :].any()
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("automobile", "automobile"), ("twelve chars", "twelve chars"), ("a\nb", "a b")]
+    + [("golden retriever", "golden retr…")],
+)
+def test_names_under_images_are_cut_with_a_mark(name, shown):
+    assert short_name(name) == shown
 
 
 def test_a_large_picture_is_embedded_smaller_and_a_broken_one_refused(tmp_path):

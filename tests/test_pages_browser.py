@@ -1,6 +1,7 @@
 """The pages in a real browser: nothing is asked of the network, and all of it is to be seen."""
 
 import contextlib
+import dataclasses
 import io
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from test_report import CHART
 
 from symskip_jax import cli
+from symskip_jax.analysis.charts import Curve
 from symskip_jax.analysis.report import Row, write_report
 from symskip_jax.analysis.sheets import reconstruction_sheet
 
@@ -28,6 +30,8 @@ BROWSER = next(
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on this machine")
 
 PHONE, DESK = 390, 1280
+# Its axis has long numbers.
+SMALL = Curve("small", [0.0, 1.0], [0.00101, 0.00109])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         summary="Pre-training helped.",
         table=[Row("pre-trained without labels", [93.0, 94.0, 95.5])],
         value_label="test accuracy (%)",
-        charts=[CHART],
+        charts=[CHART, dataclasses.replace(CHART, title="small", curves=[SMALL], log_y=True)],
         sheet_png=root / "sheet.png",
         facts={"versions": "python 3.11, jax 0.8, flax 0.12, optax 0.2, numpy 2.1"},
     )
@@ -123,6 +127,19 @@ def test_a_page_is_whole_in_a_browser(pages, browser, name, width):
             }).map(it => it.outerHTML.slice(0, 80))"""
     )
     assert small == []
+    cut = page.eval_on_selector_all(
+        "svg text",
+        """all => all.filter(it => it.getBoundingClientRect().left + 1
+            < it.closest('svg').getBoundingClientRect().left).map(it => it.textContent)""",
+    )
+    assert cut == []
+    # Those in pictures are drawn 15 pixels high at the least; filters have none.
+    shrunk = page.eval_on_selector_all(
+        "img",
+        """all => all.filter(it => 15 * it.getBoundingClientRect().width < 11 * it.naturalWidth)
+            .map(it => it.alt)""",
+    )
+    assert [alt for alt in shrunk if " filters of " not in alt] == []
     page.close()
 
 

@@ -180,6 +180,28 @@ def test_points_stand_at_the_height_of_their_ticks(tmp_path, log_y, ys):
     assert all(0 <= x <= float(box[2]) and 0 <= y <= float(box[3]) for x, y in points)
 
 
+@pytest.mark.parametrize(
+    "ys",
+    [[0.1, 0.2], [5.0, 15.0], [0.044, 4.6], [7.2, 1117.0], [3e-5, 2.0], [0.01, 0.01], [0.3, 0.3]],
+)
+def test_logarithmic_axes_have_ticks_enough_that_differ_and_no_line_lies_on_them(tmp_path, ys):
+    chart = Chart("", "", "", [Curve("a", [0.0, 1.0], ys)], "", log_y=True)
+    page = report_page(tmp_path, charts=[chart])
+    ticks = [
+        (float("".join(text)), float(attributes["y"]) - 5)
+        for tag, attributes, text in page.elements
+        if tag == "text" and attributes["text-anchor"] == "end"
+    ]
+    numbers, heights = zip(*ticks, strict=True)
+    assert 4 <= len(set(numbers)) == len(numbers) <= 8
+    assert numbers[0] <= min(ys) and max(ys) <= numbers[-1]
+    if ys[0] == ys[1]:
+        (line,) = page.attributes("polyline")
+        first, last = (float(place.split(",")[1]) for place in line["points"].split())
+        assert first == last
+        assert heights[-1] + 20 < first < heights[0] - 20
+
+
 @pytest.mark.parametrize(("log_y", "ys"), [(False, [1, 2, 3]), (True, [0.01, 0.1, 1])])
 def test_equal_steps_are_equally_high(tmp_path, log_y, ys):
     page = report_page(tmp_path, charts=[Chart("", "", "", [Curve("a", [0, 1, 2], ys)], "", log_y)])

@@ -14,6 +14,8 @@ _DASHES = ("none", "7 3", "2 3", "9 3 2 3")
 
 _WIDTH, _HEIGHT = 460, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 14, 30, 44
+# Between the axis and its numbers, and of a letter of these on a phone, where they are largest.
+_TICK_GAP, _LETTER = 7, 10
 _MAX_LOG_TICKS = 7
 _LEAST_LOG_TICKS = 4
 
@@ -70,10 +72,11 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     x_axis = _linear_axis([x for _, points in lines for x, _ in points], snap=False)
     ys = [y for _, points in lines for _, y in points]
     y_axis = _log_axis(ys) if chart.log_y else _linear_axis(ys, snap=True)
+    left = max(_LEFT, _TICK_GAP + _LETTER * max(len(_tick_text(tick)) for tick in y_axis.ticks))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return (
-            _LEFT + x_axis.fraction(x) * (_WIDTH - _LEFT - _RIGHT),
+            left + x_axis.fraction(x) * (_WIDTH - left - _RIGHT),
             _HEIGHT - _BOTTOM - y_axis.fraction(y) * (_HEIGHT - _TOP - _BOTTOM),
         )
 
@@ -82,15 +85,15 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     ]
     for tick in y_axis.ticks:
         _, y = place(x_axis.low, tick)
-        parts.append(f'<path class="grid" d="M{_LEFT} {y:.1f}H{_WIDTH - _RIGHT}"/>')
-        parts.append(_text(_LEFT - 7, y + 5, _tick_text(tick), "end"))
+        parts.append(f'<path class="grid" d="M{left} {y:.1f}H{_WIDTH - _RIGHT}"/>')
+        parts.append(_text(left - _TICK_GAP, y + 5, _tick_text(tick), "end"))
     for tick in x_axis.ticks:
         x, _ = place(tick, y_axis.low)
         parts.append(f'<path class="axis" d="M{x:.1f} {_HEIGHT - _BOTTOM}v5"/>')
         parts.append(_text(x, _HEIGHT - _BOTTOM + 19, _tick_text(tick), "middle"))
-    parts.append(f'<path class="axis" d="M{_LEFT} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
+    parts.append(f'<path class="axis" d="M{left} {_HEIGHT - _BOTTOM}H{_WIDTH - _RIGHT}"/>')
     parts.append(_text(0, 15, chart.y_label, "start"))
-    parts.append(_text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
+    parts.append(_text((left + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, chart.x_label, "middle"))
     for label, points in lines:
         style = styles[label]
         places = [place(x, y) for x, y in points]
@@ -151,21 +154,35 @@ def _linear_axis(values: Sequence[float], snap: bool) -> _Axis:
 
 
 def _log_axis(values: Sequence[float]) -> _Axis:
-    """Cover the values up to the ticks around them: 1, 2 and 5, whole decades, or even steps."""
+    """Cover the values up to the ticks around them, of which there are four at the least.
+
+    They are even steps where the values are close, else 1, 2 and 5, or 1 and 3, of each decade, or
+    whole decades.
+    """
     low, high = min(values, default=0.1), max(values, default=1.0)
-    if high <= low * (1 + 1e-9):  # a line on the axis would not be seen
+    if high <= low * (1 + 1e-4):  # a line on the axis would not be seen, nor ticks differ
         low, high = low / 1.1, high * 1.1
-    decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 2)
-    every = [digit * 10.0**decade for decade in decades for digit in (1, 2, 5)]
-    first = max(i for i, tick in enumerate(every) if tick <= low or i == 0)
-    last = next(i for i, tick in enumerate(every) if tick >= high and i > first)
-    ticks = every[first : last + 1]
-    if len(ticks) > _MAX_LOG_TICKS:
-        step = math.ceil(len(decades) / _MAX_LOG_TICKS)
-        ticks = [tick for tick in every[::3][::step] if every[first] <= tick <= every[last]]
+    for digits in ((1, 2, 5), (1, 3), (1,)):
+        ticks = _log_ticks(low, high, digits)
+        if len(ticks) <= _MAX_LOG_TICKS:
+            break
     if len(ticks) < _LEAST_LOG_TICKS:
-        even = MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
-        even = [float(f"{tick:.12g}") for tick in even if tick > 0]
-        if even[0] <= low:
-            return _Axis(even[0], even[-1], even, log=True)
-    return _Axis(every[first], every[last], ticks, log=True)
+        locator = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10])
+        even = [float(f"{tick:.12g}") for tick in locator.tick_values(low, high)]
+        if even[0] > 0:
+            ticks = even
+    step = 1
+    while len(ticks) > _MAX_LOG_TICKS:
+        step += 1
+        ticks = _log_ticks(low, high, (1,), step)
+    return _Axis(ticks[0], ticks[-1], ticks, log=True)
+
+
+def _log_ticks(low: float, high: float, digits: Sequence[int], step: int = 1) -> list[float]:
+    """Returns digits of every so many decades, from the last up to `low` to one from `high` on."""
+    first = math.floor(math.log10(low)) // step * step - step
+    decades = range(first, math.ceil(math.log10(high)) + step + 1, step)
+    every = [float(f"{digit}e{decade}") for decade in decades for digit in digits]
+    start = max(i for i, tick in enumerate(every) if tick <= low)
+    end = next(i for i, tick in enumerate(every) if tick >= high and i > start)
+    return every[start : end + 1]

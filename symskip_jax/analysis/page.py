@@ -14,8 +14,9 @@ from symskip_jax.analysis.files import write_atomically
 
 _GENERATOR = '<meta name="generator" content="symskip">'
 _PNG = b"\x89PNG\r\n\x1a\n"
-# Of its own width, where a screen is too narrow for a sheet; there it is scrolled.
-_SHEET_SCALE = 0.55
+# Of its own width, where a screen is too narrow for a sheet; there it is scrolled. Words in a
+# picture are of 15 pixels at the least, and so they stay above 11.
+_SHEET_SCALE = 0.75
 # Larger ones are embedded as WebP, a tenth of the size and to the eye the same.
 _MOST_PNG_BYTES = 500_000
 _WEBP_QUALITY = 85

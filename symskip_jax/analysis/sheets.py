@@ -24,7 +24,10 @@ _FONT_POINTS = 18 * 72 / _DPI
 
 
 class Row(NamedTuple):
-    """A row of a sheet: uint8 [N, H, W, 1 or 3], what stands left of it and under each image."""
+    """A row of a sheet: uint8 [N, H, W, 1 or 3], what stands left of it and under each image.
+
+    Both may be of several lines.
+    """
 
     label: str
     images_nhwc: np.ndarray
@@ -100,14 +103,20 @@ def _check(rows: Sequence[Row]) -> None:
             raise ValueError(f"{len(captions)} captions for {shape[0]} {name} images")
 
 
+def _captions_px(row: Row) -> int:
+    return _CAPTION_PX * max((1 + it.count("\n") for it in row.captions or ()), default=0)
+
+
 def _png(groups: Sequence[Sequence[Row]], titles: Sequence[str] | None) -> bytes:
     """Paint the tiles into one array, then let matplotlib write the words over it."""
     rows = [row for group in groups for row in group]
     count, tile_h, tile_w, _ = magnified(rows[0].images_nhwc).shape
     lines = [line for row in rows for line in row.label.split("\n")]
-    label_px = max(_LABEL_PX, 10 + round(_LETTER_PX * max(map(len, lines))))
+    label_px = _GAP_PX  # where no row has a label
+    if any(lines):
+        label_px = max(_LABEL_PX, 10 + round(_LETTER_PX * max(map(len, lines))))
     title_px = _CAPTION_PX * max(1 + title.count("\n") for title in titles) if titles else 0
-    captions_px = sum(_CAPTION_PX for row in rows if row.captions is not None)
+    captions_px = sum(map(_captions_px, rows))
     between_px = (len(groups) - 1) * (_GROUP_GAP_PX - _GAP_PX)
     sheet_h = _GAP_PX + title_px + len(rows) * (tile_h + _GAP_PX) + captions_px + between_px
     sheet_w = label_px + count * (tile_w + _GAP_PX)
@@ -127,15 +136,17 @@ def _png(groups: Sequence[Sequence[Row]], titles: Sequence[str] | None) -> bytes
         write(title, left_of(column) + tile_w / 2, (_GAP_PX + title_px) / 2, "center")
     top = _GAP_PX + title_px
     for group in groups:
-        for label, images, captions in group:
+        for row in group:
+            label, images, captions = row
             write(label, label_px - 10, top + tile_h / 2, "right")
             for column, tile in enumerate(magnified(images)):
                 left = left_of(column)
                 pixels[top : top + tile_h, left : left + tile_w] = tile
-                if captions is not None:
-                    middle = top + tile_h + _CAPTION_PX / 2
-                    write(captions[column], left + tile_w / 2, middle, "center")
-            top += tile_h + _GAP_PX + (_CAPTION_PX if captions is not None else 0)
+                below = [] if captions is None else captions[column].split("\n")
+                for place, line in enumerate(below):
+                    middle = top + tile_h + (place + 0.5) * _CAPTION_PX
+                    write(line, left + tile_w / 2, middle, "center")
+            top += tile_h + _GAP_PX + _captions_px(row)
         top += _GROUP_GAP_PX - _GAP_PX
     figure.figimage(pixels)
 

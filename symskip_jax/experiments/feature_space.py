@@ -16,15 +16,13 @@ from symskip_jax.analysis.page import paragraph_html, picture_file_html, section
 from symskip_jax.analysis.sheets import Row, draw_sheet
 from symskip_jax.errors import UserError
 from symskip_jax.experiments.inputs import Input
-from symskip_jax.experiments.shown import as_bytes
+from symskip_jax.experiments.shown import as_bytes, short_name
 from symskip_jax.training.workdir import write_json
 
 # That are put into feature space, evenly from all of a split.
 FEATURE_IMAGES = 1000
 _BATCH = 100
 _NEIGHBORS = 6
-# Letters that fit under an image, beside its cosine.
-_NAME_LETTERS = 8
 
 
 def draw_feature_space(
@@ -85,13 +83,14 @@ def draw_feature_space(
     return [
         section_html(
             "Nearest neighbours",
-            paragraph_html(features + told),
+            paragraph_html(features),
             picture_file_html(
                 out / "neighbors.png",
                 "Images, and those nearest to them in feature space",
                 "Left the image, then those nearest to it by the cosine between their features, "
-                "which stands under each" + (" with its class." if labels_n is not None else "."),
-                sheet=True,
+                "which stands under each"
+                + (" with its class." if labels_n is not None else ".")
+                + told,
             ),
         ),
         section_html(
@@ -138,14 +137,14 @@ def _draw_neighbors(
     def name(place: int) -> str:
         if labels_n is None or class_names is None or labels_n[place] < 0:
             return ""
-        found = class_names[int(labels_n[place])]
-        return found if len(found) <= _NAME_LETTERS else f"{found[: _NAME_LETTERS - 1]}…"
+        return short_name(class_names[int(labels_n[place])])
 
     groups = []
     for images, row, query in zip(shown, places, queries, strict=True):
         cosines = neighbors.cosines_mk[query]
+        # Nearest neighbours are often alike to the third decimal.
         captions = [
-            f"{cosine:.3f} {name(place)}".rstrip()
+            f"{name(place)}\n{cosine:.4f}".lstrip()
             for cosine, place in zip(cosines, row[1:], strict=True)
         ]
         groups.append([Row("", images, [name(query), *captions])])

@@ -16,6 +16,14 @@ from symskip_jax.experiments.networks import Run
 from symskip_jax.transforms import Corruption, center_crop
 
 CLEAN, CORRUPTED, OCCLUDED = "clean", "corrupted", "occluded"
+# That fit under an image of a sheet.
+_NAME_LETTERS = 12
+
+
+def short_name(name: str) -> str:
+    """Returns a class's name as it stands under an image: on one line, cut where it is too long."""
+    name = " ".join(name.split())
+    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}…"
 
 
 def corruptions(run: Run, network: FrozenNetwork, *, occluded: bool) -> dict[str, Corruption]:

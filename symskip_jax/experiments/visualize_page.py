@@ -31,6 +31,7 @@ from symskip_jax.experiments.shown import (
     corruptions,
     describe_corruption,
     rebuilt_rows,
+    short_name,
 )
 from symskip_jax.experiments.visualize import check_layer
 from symskip_jax.training.workdir import make_workdir
@@ -164,7 +165,7 @@ def _decisions(looks: Looks, pixels_nhwc: np.ndarray) -> list[str]:
         network.variables, pixels_nhwc
     )
     shares = np.asarray(jax.nn.softmax(logits))
-    return [f"{names[row.argmax()][:9]}: {row.max():.0%}" for row in shares]
+    return [f"{short_name(names[row.argmax()])}\n{row.max():.0%}" for row in shares]
 
 
 def _filters(looks: Looks, out: Path) -> str:
