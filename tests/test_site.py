@@ -132,7 +132,7 @@ def test_the_api_is_there_with_what_goes_in(site: Path, pages: dict[Path, Reader
     assert {f"symskip_jax.{name}" for name in symskip_jax.__all__} <= places
     said = " ".join(text_of(site, "api.html").split())
     assert "a random crop, then a random flip" in said.lower()
-    assert "Peak signal-to-noise ratio of each image." in said
+    assert "Peak signal-to-noise ratio of each image" in said
 
 
 def test_a_long_name_in_a_table_may_be_broken_where_one_would(site: Path) -> None:
