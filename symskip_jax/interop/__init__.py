@@ -1,4 +1,4 @@
 """The networks outside this package.
 
-Private.
+Private but for `torch_file` and `torch_modules`, which say what of them is public.
 """

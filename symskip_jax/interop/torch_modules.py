@@ -5,6 +5,9 @@ State dicts have the names and layouts of the export: `encoder.{i}.conv.weight` 
 `decoder.0.deconv.bias` and `head.*`, where decoder i is the mirror of encoder i. It needs torch
 (extra `interop`) and NumPy, not JAX: a network is given by its table of (kernel, stride, width).
 `symskip_jax.interop.torch_file.load` makes one of these of an exported file.
+
+Public: the names in `__all__`, which stay as they are until the next major version, and so do the
+names in their state dicts; what else they hold, and are made of, may change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from symskip_jax.interop import naming
+
+__all__ = ["AutoEncoder", "Classifier", "Encoder", "Segmenter"]
 
 # (kernel, stride, width) from the image to the deepest features.
 Table = Sequence[tuple[int, int, int]]
@@ -55,13 +60,21 @@ class DeconvLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The convolutions alone: [B, C, H, W] normalised -> the deepest features [B, width, h, w]."""
+    """The convolutions alone (section 3.1).
+
+    Shapes: [B, C, H, W] normalised -> the deepest features [B, width, h, w], for any H and W.
+
+    Attributes:
+        encoder: the layers, from the image on.
+    """
+
+    encoder: nn.ModuleList
 
     def __init__(self, layers: Table, channels: int, *, batch_norm: bool = True) -> None:
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             batch_norm: whether layers have BatchNorm; where not, they have biases.
         """
@@ -74,10 +87,17 @@ class Encoder(nn.Module):
 
 
 class AutoEncoder(nn.Module):
-    """Reconstructs clean images from corrupted ones: [B, C, H, W] normalised -> the same shape.
+    """Reconstructs clean images from corrupted ones (sections 3.1 and 3.3).
 
-    Any height and width will do.
+    Shapes: [B, C, H, W] normalised -> [B, C, H, W] normalised, for any H and W.
+
+    Attributes:
+        encoder: the layers, from the image on.
+        decoder: the mirror of each, in the same order.
     """
+
+    encoder: nn.ModuleList
+    decoder: nn.ModuleList
 
     def __init__(
         self,
@@ -91,9 +111,9 @@ class AutoEncoder(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
-            skip: `symmetric`, or `none` to keep only the one from input to output.
+            skip: `symmetric`, or `none` to keep only the one from input to output (footnote 1).
             batch_norm: whether layers have BatchNorm; where not, they have biases.
             skip_strength: what the skips inside are multiplied by.
         """
@@ -112,11 +132,17 @@ class AutoEncoder(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """The auto-encoder with a convolution to classes in place of its last deconvolution.
+    """The auto-encoder with a convolution to classes for its last deconvolution (section 5.4.2).
 
-    [B, C, H, W] normalised -> logits [B, classes, H, W], for any height and width. The first layer
-    has stride 1.
+    Shapes: [B, C, H, W] normalised -> logits [B, num_classes, H, W], for any H and W.
+
+    Attributes:
+        encoder: the layers, from the image on; the first has stride 1.
+        decoder: the mirror of each but the first, by its number, and `classes`.
     """
+
+    encoder: nn.ModuleList
+    decoder: nn.ModuleDict
 
     def __init__(
         self, layers: Table, channels: int, num_classes: int, skip: Skip = "symmetric"
@@ -124,10 +150,10 @@ class Segmenter(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             num_classes: the background included.
-            skip: `symmetric`, or `none`.
+            skip: `symmetric`, or `none` for no skips at all.
         """
         super().__init__()
         self.encoder = _make_encoder(layers, channels, batch_norm=True)
@@ -145,10 +171,19 @@ class Segmenter(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The encoder and a head: [B, C, H, W] normalised -> logits [B, classes].
+    """The encoder and a head (supplement A).
+
+    Shapes: [B, C, H, W] normalised -> logits [B, num_classes].
 
     It has no dropout, so it is the network of inference, and of training where dropout is 0.
+
+    Attributes:
+        encoder: the layers, from the image on.
+        head: `classes`, and before it `fc0`, `fc1` ... of a `fully_connected` head.
     """
+
+    encoder: nn.ModuleList
+    head: nn.ModuleDict
 
     def __init__(
         self,
@@ -164,10 +199,10 @@ class Classifier(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             num_classes: length of the logits.
-            head: see `symskip_jax.models.specs.Spec`.
+            head: see `symskip_jax.Spec`.
             hidden: widths of the hidden layers of a `fully_connected` head.
             image_size: (H, W) that a `fully_connected` head serves; others serve any.
             batch_norm: whether layers have BatchNorm; where not, they have biases.
