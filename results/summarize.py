@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Builds the table of `make quickstart` in README.md from the logs in this folder.
+"""Builds the tables on digits in README.md and docs/features.md from the logs in this folder.
 
     python results/summarize.py            writes them
-    python results/summarize.py --check    fails if README.md says anything else
+    python results/summarize.py --check    fails if one of them says anything else
 
 Needs nothing but Python. A log is the config.json and metrics.jsonl that a run left behind.
 """
@@ -15,6 +15,7 @@ from typing import Any
 
 RESULTS = Path(__file__).resolve().parent
 README = RESULTS.parent / "README.md"
+FEATURES = RESULTS.parent / "docs" / "features.md"
 
 QUICKSTART = [
     ("scratch_gaussian", "from scratch, Gaussian(0, 0.01)"),
@@ -63,6 +64,29 @@ def quickstart_table() -> str:
     return "\n".join(lines)
 
 
+def layers_table() -> str:
+    """Returns the probes of the digits' network."""
+    lines = [
+        "| layer | linear (%) | few_shot, 10 a class (%) | knn (%) | rebuilt (dB) | seconds |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    probed = json.loads((RESULTS / "looking" / "digits" / "probe.json").read_text())
+    kinds = ("classification", "few_shot", "knn", "reconstruction")
+    for layer, found in probed["layers"].items():
+        linear, few, neighbors, rebuilt = (found[kind] for kind in kinds)
+        assert few["k"] == 10
+        cells = [
+            f"`{layer}`",
+            f"{100 * linear['accuracy']:.1f}",
+            f"{100 * few['accuracy']:.1f} ± {100 * few['std']:.1f}",
+            f"{100 * neighbors['accuracy']:.1f}",
+            f"{rebuilt['psnr']:.1f}",
+            ", ".join(f"{found[kind]['seconds']:.1f}" for kind in kinds),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def with_table(text: str, name: str, table: str) -> str:
     """Returns a text with a table between its two markers."""
     opening, closing = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
@@ -73,14 +97,19 @@ def with_table(text: str, name: str, table: str) -> str:
 
 def main() -> int:
     """Writes or checks the tables and returns the exit status."""
-    old = README.read_text()
-    new = with_table(old, "quickstart", quickstart_table())
-    if "--check" in sys.argv[1:]:
-        if new != old:
-            print("README.md differs from the logs: run python results/summarize.py")
-        return int(new != old)
-    README.write_text(new)
-    return 0
+    status = 0
+    for path, name, table in (
+        (README, "quickstart", quickstart_table()),
+        (FEATURES, "digits_layers", layers_table()),
+    ):
+        old = path.read_text()
+        new = with_table(old, name, table)
+        if "--check" not in sys.argv[1:]:
+            path.write_text(new)
+        elif new != old:
+            print(f"{path.name} differs from the logs: run python results/summarize.py")
+            status = 1
+    return status
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ symskip pretrain --config digits --workdir "$runs/digits"
 for split in train test; do
   symskip features "$runs/digits" --split $split --out "$runs/$split.npz"
 done
+symskip probe --workdir "$runs/digits" --kind all
+mkdir -p "$results/digits"
+cp "$runs/digits"/{config.json,metrics.jsonl,probe.json} "$results/digits/"
 # The lines of docs/features.md.
 (cd "$runs" && sed -n '/^```python/,/^```/{//!p}' ../../docs/features.md | python -) >"$results/features.txt"
 
