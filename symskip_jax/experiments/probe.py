@@ -138,7 +138,7 @@ def probe(
 
 def _untrained_config(config_path: str | None, overrides: Sequence[str]) -> ConfigDict:
     if config_path is None:
-        raise UserError("--init_only needs --config: it says which network")
+        raise UserError("--init-only needs --config: it says which network")
     config = load_config(config_path, overrides)
     check_config(config)
     return config
