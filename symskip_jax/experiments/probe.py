@@ -158,10 +158,10 @@ def _require_one_class(data: Input) -> tuple[str, ...]:
 
 def _with_labels(config: ConfigDict, data: Input) -> ConfigDict:
     """Returns a copy whose draw for fine-tuning is the probes' own."""
-    labelled = int((data.can_be_drawn() & (data.labels() >= 0)).sum())
+    drawable = int(data.can_be_drawn().sum())
     copied = config.copy_and_resolve_references()
     wanted = config.probe.num_labels
-    copied.data.num_labels = wanted if wanted < labelled else 0
+    copied.data.num_labels = wanted if wanted < drawable else 0
     return copied
 
 
