@@ -295,19 +295,26 @@ def test_wrong_words_are_answered_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("field", "form"),
+    "field",
     [
-        ("skip_gate='learned'", "safetensors"),
-        ("skip_placement='after'", "onnx"),
-        ("bottleneck='channel_wise'", "onnx"),
+        "model.skip_gate='learned'",
+        "model.skip_placement='after'",
+        "model.bottleneck='channel_wise'",
+        "model.name='wide_resnet'",
     ],
 )
 def test_networks_that_torchs_names_cannot_say_are_refused(
-    field: str, form: str, tmp_path: Path, refused: Any
+    field: str, tmp_path: Path, refused: Any
 ) -> None:
-    save_run(tmp_path, *THREE_LAYERS, f"--config.model.{field.replace(chr(39), '')}")
-    message = refused("export", tmp_path, f"--format={form}")
-    assert f"model.{field}" in message and "--format stablehlo" in message
+    is_wide = "wide_resnet" in field  # whose encoder is no plain one either
+    network = ("--config.model.depth=10", "--config.model.widen=1") if is_wide else THREE_LAYERS
+    save_run(tmp_path, *network, f"--config.{field}".replace("'", ""))
+    for form in ("safetensors", "onnx"):
+        message = refused("export", tmp_path, f"--format={form}")
+        assert field in message and "--format stablehlo" in message
+        assert ("--part encoder" in message) != is_wide
+    if is_wide:
+        assert field in refused("export", tmp_path, "--format=onnx", "--part=encoder")
 
 
 def test_without_onnx_it_says_how_to_get_it(
