@@ -3,8 +3,9 @@
 After Dong, Mao, Shen and Yang, "Learning Deep Representations Using Convolutional Auto-encoders
 with Symmetric Skip Connections". Sections named in docstrings are those of the paper.
 
-Public: the names in `__all__`, which stay as they are until the next major version; docs/api.md
-describes them. Everything else, the modules below included, may change at any time.
+Public: the names in `__all__`, which stay as they are until the next major version, and so does
+`symskip_jax.interop.torch_file.load`; docs/api.md describes them. Everything else, the modules
+below included, may change at any time.
 """
 
 from importlib import import_module

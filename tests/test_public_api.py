@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from public_api import definition, lines, methods
+from public_api import definition, lines, methods, parse
 
 import symskip_jax
 
@@ -85,6 +85,25 @@ def test_a_docstring_says_what_goes_in_and_comes_out(name: str) -> None:
     fields = [it.target.id for it in node.body if isinstance(it, ast.AnnAssign)]  # pyright: ignore
     assert re.findall(r"^    (\w+): ", section(said, "Attributes"), re.MULTILINE) == fields
     assert all(ast.get_docstring(method) for method in methods(node))
+
+
+def test_what_is_for_torch_is_on_the_page_and_says_what_goes_in() -> None:
+    documented = set(re.findall(r"^::: symskip_jax\.interop\.(\w+\.\w+)$", PAGE, re.MULTILINE))
+    there = set()
+    for module in ("torch_file", "torch_modules"):
+        body = parse(str(ROOT / "symskip_jax" / "interop" / f"{module}.py")).body
+        there |= {f"{module}.{it.targets[0].id}" for it in body if isinstance(it, ast.Assign)}  # pyright: ignore
+        for node in body:
+            if not isinstance(node, ast.FunctionDef | ast.ClassDef) or node.name[0] == "_":
+                continue
+            there.add(f"{module}.{node.name}")
+            functions = [it for it in ast.walk(node) if isinstance(it, ast.FunctionDef)]
+            assert functions
+            for function in functions:
+                said = section(ast.get_docstring(function) or "", "Args")
+                described = re.findall(r"^    (\w+): ", said, re.MULTILINE)
+                assert described == argument_names(function), (node.name, function.name)
+    assert documented == there
 
 
 @pytest.mark.parametrize("name", symskip_jax.__all__)

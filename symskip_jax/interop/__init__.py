@@ -1,4 +1,4 @@
 """The networks outside this package.
 
-Private.
+Private, but for `torch_file.load`; docs/api.md describes the modules for torch too.
 """

@@ -14,8 +14,9 @@ from symskip_jax.interop.torch_modules import AutoEncoder, Classifier, Encoder, 
 class OnPixels(nn.Module):
     """A network with its normalisation: pixels [B, C, H, W], 0 to 255, of any dtype.
 
-    An encoder gives its deepest features, a classifier and a segmenter logits; an auto-encoder
-    gives a reconstruction on the 0-255 scale, clipped to it.
+    An encoder gives its deepest features [B, width, h, w], a classifier logits [B, classes], a
+    segmenter logits [B, classes, H, W]; an auto-encoder gives a reconstruction [B, C, H, W] on the
+    0-255 scale, clipped to it. All are float32, unless `.to` or `.double()` made it another.
 
     Attributes:
         network: the plain module, of normalised images.
@@ -28,7 +29,12 @@ class OnPixels(nn.Module):
     std: Tensor
 
     def __init__(self, network: nn.Module, facts: NetworkFacts) -> None:
-        """Joins them."""
+        """Joins the two.
+
+        Args:
+            network: of normalised images.
+            facts: of the file, its mean and deviation among them.
+        """
         super().__init__()
         self.network = network
         self.facts = facts
@@ -36,15 +42,36 @@ class OnPixels(nn.Module):
         self.register_buffer("std", torch.tensor(facts.std)[:, None, None])
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Maps pixels to zero mean and unit deviation, in the dtype of the network."""
+        """Maps pixels to zero mean and unit deviation, in the dtype of the network.
+
+        Args:
+            pixels: [B, C, H, W], 0 to 255, of any dtype.
+
+        Returns:
+            [B, C, H, W].
+        """
         return (pixels.to(self.mean.dtype) - self.mean) / self.std
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Maps normalised images back to the 0-255 scale, unclipped."""
+        """Maps normalised images back to the 0-255 scale, unclipped.
+
+        Args:
+            images: [B, C, H, W].
+
+        Returns:
+            [B, C, H, W].
+        """
         return images * self.std + self.mean
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Returns what the network makes of pixels."""
+        """Returns what the network makes of pixels, as the class says.
+
+        Args:
+            pixels: [B, C, H, W], 0 to 255, of any dtype.
+
+        Raises:
+            RuntimeError: they have other channels, or another size where the network has but one.
+        """
         outputs = self.network(self.normalize(pixels))
         if self.facts.part == "autoencoder":
             return self.denormalize(outputs).clamp(0, 255)
@@ -72,7 +99,11 @@ def load(path: str | PathLike[str]) -> OnPixels:
 
 
 def make_network(facts: NetworkFacts) -> nn.Module:
-    """Returns the module that facts tell of, untrained."""
+    """Returns the module that facts tell of, untrained.
+
+    Args:
+        facts: of an exported file, whose layers are plain: no `wide_resnet`.
+    """
     layers, channels, batch_norm = facts.layers, facts.channels, facts.batch_norm
     if facts.part == "encoder":
         return Encoder(layers, channels, batch_norm=batch_norm)

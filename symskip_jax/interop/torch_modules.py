@@ -5,6 +5,9 @@ State dicts have the names and layouts of the export: `encoder.{i}.conv.weight` 
 `decoder.0.deconv.bias` and `head.*`, where decoder i is the mirror of encoder i. It needs torch
 (extra `interop`) and NumPy, not JAX: a network is given by its table of (kernel, stride, width).
 `symskip_jax.interop.torch_file.load` makes one of these of an exported file.
+
+All take images [B, C, H, W], normalised, of the dtype of the parameters: float32, unless `.to` or
+`.double()` made it another. What does not fit together in shape or dtype is torch's RuntimeError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,47 +18,81 @@ from torch import Tensor, nn
 
 from symskip_jax.interop import naming
 
-# (kernel, stride, width) from the image to the deepest features.
 Table = Sequence[tuple[int, int, int]]
+"""(kernel, stride, width) of each layer, from the image to the deepest features.
+
+Kernels are odd and no smaller than their strides. The layers of a `symskip_jax.Spec` are one.
+"""
 Skip = Literal["symmetric", "none"]
+"""`symmetric` adds the output of `encoder[i - 1].conv` to that of `decoder[i].deconv`.
+
+For even i from 2 on, before BatchNorm; `none` adds nothing.
+"""
+Head = Literal["pool_linear", "conv_pool", "fully_connected"]
+"""What makes logits of features: see `head` of `symskip_jax.Spec`."""
 
 
 class ConvLayer(nn.Module):
-    """A convolution, and the BatchNorm that its output goes through; without one it has a bias."""
+    """A convolution with its BatchNorm, or with a bias in its place; the networks call the parts.
+
+    Attributes:
+        conv: [B, fan_in, H, W] -> [B, width, ceil(H / stride), ceil(W / stride)].
+        bn: of its output; None where there is none.
+    """
 
     def __init__(
         self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
     ) -> None:
+        """Builds the layer.
+
+        Args:
+            fan_in: channels of what comes in.
+            kernel: odd.
+            stride: no more than the kernel.
+            width: channels of what goes out.
+            batch_norm: whether it has BatchNorm; where not, it has a bias.
+        """
         super().__init__()
         pad, bias = kernel // 2, not batch_norm
         self.conv = nn.Conv2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
-        if batch_norm:
-            self.bn = nn.BatchNorm2d(width)
-
-    def activate(self, raw: Tensor) -> Tensor:
-        """Returns what the next layer is given."""
-        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
+        self.bn = nn.BatchNorm2d(width) if batch_norm else None
 
 
 class DeconvLayer(nn.Module):
-    """A deconvolution and its BatchNorm; the last one, or one without, has a bias instead."""
+    """A deconvolution with its BatchNorm, or with a bias in its place, as the last one has.
+
+    Attributes:
+        deconv: [B, fan_in, h, w] -> [B, width, H, W] for the `output_size` (H, W) that it is called
+            with, of which a convolution of the same kernel and stride makes (h, w).
+        bn: of its output; None where there is none.
+    """
 
     def __init__(
         self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
     ) -> None:
+        """Builds the layer.
+
+        Args:
+            fan_in: channels of what comes in.
+            kernel: odd.
+            stride: no more than the kernel.
+            width: channels of what goes out.
+            batch_norm: whether it has BatchNorm; where not, it has a bias.
+        """
         super().__init__()
         pad, bias = kernel // 2, not batch_norm
         self.deconv = nn.ConvTranspose2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
-        if batch_norm:
-            self.bn = nn.BatchNorm2d(width)
-
-    def activate(self, raw: Tensor) -> Tensor:
-        """Returns what the next layer is given."""
-        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
+        self.bn = nn.BatchNorm2d(width) if batch_norm else None
 
 
 class Encoder(nn.Module):
-    """The convolutions alone: [B, C, H, W] normalised -> the deepest features [B, width, h, w]."""
+    """The convolutions alone: [B, C, H, W] normalised -> the deepest features [B, width, h, w].
+
+    Any height and width will do; a stride of s maps n to ceil(n / s).
+
+    Attributes:
+        encoder: a `ConvLayer` for each row of the table.
+    """
 
     def __init__(self, layers: Table, channels: int, *, batch_norm: bool = True) -> None:
         """Builds the network.
@@ -69,7 +106,14 @@ class Encoder(nn.Module):
         self.encoder = _make_encoder(layers, channels, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the features."""
+        """Returns the features.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, width, h, w], with ReLU.
+        """
         return _encode(self.encoder, images)[0]
 
 
@@ -77,6 +121,13 @@ class AutoEncoder(nn.Module):
     """Reconstructs clean images from corrupted ones: [B, C, H, W] normalised -> the same shape.
 
     Any height and width will do.
+
+    Attributes:
+        encoder: a `ConvLayer` for each row of the table.
+        decoder: a `DeconvLayer` for each row, number i the mirror of `encoder[i]`: the first one
+            is the last that is called.
+        skip: as given.
+        skip_strength: as given.
     """
 
     def __init__(
@@ -104,7 +155,14 @@ class AutoEncoder(nn.Module):
         self.skip_strength = skip_strength
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the reconstruction."""
+        """Returns the reconstruction, which is `images` and what the network adds to them.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, C, H, W] normalised.
+        """
         x, sizes, raws = _encode(self.encoder, images)
         x = _decode(self.decoder, x, sizes, raws, self.skip, self.skip_strength)
         last: Any = self.decoder[0]
@@ -114,8 +172,13 @@ class AutoEncoder(nn.Module):
 class Segmenter(nn.Module):
     """The auto-encoder with a convolution to classes in place of its last deconvolution.
 
-    [B, C, H, W] normalised -> logits [B, classes, H, W], for any height and width. The first layer
-    has stride 1.
+    [B, C, H, W] normalised -> logits [B, classes, H, W], for any height and width.
+
+    Attributes:
+        encoder: a `ConvLayer` for each row of the table.
+        decoder: by name, `"1"` and so on a `DeconvLayer`, the mirror of `encoder[1]` and so on, and
+            `"classes"` the convolution.
+        skip: as given.
     """
 
     def __init__(
@@ -124,7 +187,7 @@ class Segmenter(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: the encoder's table, with BatchNorm; its first layer must have stride 1.
             channels: C.
             num_classes: the background included.
             skip: `symmetric`, or `none`.
@@ -138,7 +201,14 @@ class Segmenter(nn.Module):
         self.skip: Skip = skip
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Returns the logits.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, classes, H, W].
+        """
         x, sizes, raws = _encode(self.encoder, images)
         layers = [None, *(layer for name, layer in self.decoder.items() if name != "classes")]
         return self.decoder["classes"](_decode(layers, x, sizes, raws, self.skip))
@@ -148,6 +218,11 @@ class Classifier(nn.Module):
     """The encoder and a head: [B, C, H, W] normalised -> logits [B, classes].
 
     It has no dropout, so it is the network of inference, and of training where dropout is 0.
+
+    Attributes:
+        encoder: a `ConvLayer` for each row of the table.
+        head: by name, `"classes"` and before it, of a `fully_connected` head, `"fc0"` and so on.
+        kind: which head it is.
     """
 
     def __init__(
@@ -156,7 +231,7 @@ class Classifier(nn.Module):
         channels: int,
         num_classes: int,
         *,
-        head: Literal["pool_linear", "conv_pool", "fully_connected"],
+        head: Head,
         hidden: Sequence[int] = (),
         image_size: tuple[int, int] = (0, 0),
         batch_norm: bool = True,
@@ -167,9 +242,9 @@ class Classifier(nn.Module):
             layers: the encoder's table.
             channels: C.
             num_classes: length of the logits.
-            head: see `symskip_jax.models.specs.Spec`.
+            head: see `symskip_jax.Spec`.
             hidden: widths of the hidden layers of a `fully_connected` head.
-            image_size: (H, W) that a `fully_connected` head serves; others serve any.
+            image_size: (H, W) that a `fully_connected` head serves; the others serve any.
             batch_norm: whether layers have BatchNorm; where not, they have biases.
         """
         super().__init__()
@@ -191,7 +266,17 @@ class Classifier(nn.Module):
         self.head["classes"] = nn.Linear(fan_in, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Returns the logits.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, classes].
+
+        Raises:
+            RuntimeError: a `fully_connected` head is given features of another size.
+        """
         x, _, _ = _encode(self.encoder, images)
         if self.kind == "conv_pool":
             return self.head["classes"](x).mean((2, 3))
@@ -205,11 +290,14 @@ def to_state_dict(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor
     """Gives a Flax tree (parameters, gradients or statistics) the names and layouts of a model.
 
     Args:
-        tree: nested dicts of arrays.
-        model: of those above. It only tells what head there is.
+        tree: nested dicts of arrays, of the whole network.
+        model: one of this module. It only tells what head there is.
 
     Returns:
-        Tensors of the arrays' dtypes on the CPU, by name.
+        Tensors of the arrays' dtypes on the CPU, by name; they share no memory with the arrays.
+
+    Raises:
+        TypeError: torch has not the dtype of an array, as NumPy's of bfloat16.
     """
     arrays = naming.to_torch(tree, getattr(model, "kind", None))
     return {name: torch.tensor(array) for name, array in arrays.items()}
@@ -219,6 +307,11 @@ def load_variables(
     model: nn.Module, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
 ) -> None:
     """Copies Flax variables into a model, every tensor of it and nothing else.
+
+    Args:
+        model: one of this module; it is changed, and keeps its dtypes and its device.
+        params: nested dicts of arrays, as of `symskip_jax.TrainState`.
+        batch_stats: likewise; empty where there is no BatchNorm.
 
     Raises:
         RuntimeError: they are of another network.
@@ -243,6 +336,11 @@ def _make_decoder(layers: Table, channels: int, batch_norm: bool) -> list[Deconv
     ]
 
 
+def _activate(layer: Any, raw: Tensor) -> Tensor:
+    """Returns what the next layer is given."""
+    return torch.relu(raw if layer.bn is None else layer.bn(raw))
+
+
 def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size], list[Tensor]]:
     """Returns the features, and of each layer the (height, width) of its input and its output."""
     sizes, raws = [], []
@@ -250,7 +348,7 @@ def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size]
     for layer in encoder:
         sizes.append(x.shape[-2:])
         raws.append(layer.conv(x))
-        x = layer.activate(raws[-1])
+        x = _activate(layer, raws[-1])
     return x, sizes, raws
 
 
@@ -273,5 +371,5 @@ def _decode(
         if number in joined:
             carried = raws[joined[number] - 1]
             x = x + (carried if skip_strength == 1 else skip_strength * carried)
-        x = layer.activate(x)
+        x = _activate(layer, x)
     return x
