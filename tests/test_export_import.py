@@ -1,6 +1,7 @@
 """`symskip import`: a run made of a file is the run it was exported from; what is no such file."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -132,21 +133,97 @@ def test_evaluate_and_restore_go_on_from_it(run: Path, imported: Path, tmp_path:
     assert pictures[0] == pictures[1]
 
 
+ONE_EPOCH = (
+    *("--config.finetune.epochs=1", "--config.finetune.learning_rate=1e-30"),
+    *("--config.finetune.milestones=()", "--config.finetune.head_epochs=0"),
+    *THREE_LAYERS,
+)
+
+
+def how_learnt(file: Path) -> str:
+    """Returns the first sentence of what a card says of the data."""
+    card = file.with_name(f"{file.name}.md").read_text()
+    (found,) = re.findall(r"^## Data\n\n(.*) Licence of the data: unknown\.$", card, re.MULTILINE)
+    return found
+
+
 @pytest.mark.parametrize("part", ["autoencoder", "encoder"])
 def test_finetune_goes_on_from_it(run: Path, tmp_path: Path, part: str) -> None:
-    """One step without a rate: the encoder is still the exported one."""
-    file = export(run, tmp_path / "file.safetensors", "--part", part)
-    assert symskip("import", file, "--workdir", tmp_path / "init") == 0
+    """One epoch without a rate: the encoder is still the exported one."""
     data = f"npz:{run.parent / 'images.npz'}"
-    one = ("--config.finetune.epochs=1", "--config.finetune.learning_rate=1e-30")
-    words = (*one, "--config.finetune.milestones=()", "--config.finetune.head_epochs=0")
-    words = (*words, *THREE_LAYERS, f"--init={tmp_path / 'init'}")
+    others = ("--config.data.pretrain_name=folder:photos", "--config.data.pretrain_split=all")
+    save_run(tmp_path / "theirs", *command.TINY[1:], *THREE_LAYERS, *others)
+    file = export(tmp_path / "theirs", tmp_path / "file.safetensors", "--part", part)
+    assert symskip("import", file, "--workdir", tmp_path / "init") == 0
+    words = (*ONE_EPOCH, f"--init={tmp_path / 'init'}")
     assert symskip(*command.finetune(tmp_path / "out", data, *words)) == 0
     kernels = [
         load_variables(it).state["params"]["encoder"]["2"]["conv"]["kernel"]
-        for it in (run, tmp_path / "out")
+        for it in (tmp_path / "theirs", tmp_path / "out")
     ]
     np.testing.assert_array_equal(*kernels)
+    # What the card says outlives files that are imported.
+    again = export(tmp_path / "init", tmp_path / "again.safetensors")
+    assert how_learnt(again) == how_learnt(file) == "Trained on `folder:photos, all`."
+    file = export(tmp_path / "out", tmp_path / "classifier.safetensors", "--part=encoder")
+    assert symskip("import", file, "--workdir", tmp_path / "ours") == 0
+    again = export(tmp_path / "ours", tmp_path / "ours.safetensors")
+    assert (
+        how_learnt(again)
+        == how_learnt(file)
+        == "Fine-tuned from a pre-training on `folder:photos, all`, step 7, "
+        f"with 24 labels of `{data}, train`."
+    )
+
+
+def test_a_card_says_what_was_trained_from_scratch_and_what_went_on_from_that(
+    run: Path, tmp_path: Path
+) -> None:
+    few = command.write_images(tmp_path / "few.npz", train=24)
+    scratch, tuned = tmp_path / "scratch", tmp_path / "tuned"
+    every = "--config.data.num_labels=0"
+    assert symskip(*command.finetune(scratch, few, *ONE_EPOCH, every)) == 0
+    file = export(scratch, tmp_path / "scratch.safetensors")
+    assert how_learnt(file) == f"Trained from scratch with 24 labels of `{few}, train`."
+    many = f"npz:{run.parent / 'images.npz'}"
+    assert symskip(*command.finetune(tuned, many, *ONE_EPOCH, f"--init={scratch}")) == 0
+    assert how_learnt(export(tuned, tmp_path / "tuned.safetensors")) == (
+        f"Fine-tuned from a fine-tuning on `{few}, train`, step 3, "
+        f"with 24 labels of `{many}, train`."
+    )
+
+
+@pytest.mark.parametrize(
+    ("task", "num_labels", "recorded", "said"),
+    [
+        (
+            *("classification", 40, {}),
+            "Trained with 40 labels of `digits, train`, from a start that was not recorded.",
+        ),
+        (
+            *("multi_label", 0, {"init_step": 1600}),
+            "Fine-tuned from a run whose data was not recorded, step 1,600, "
+            "with all labels of `digits, train`.",
+        ),
+        (
+            *("classification", 1, {"init_step": None}),
+            "Trained from scratch with 1 label of `digits, train`.",
+        ),
+        (
+            *("segmentation", 0),
+            {"init_step": 7, "num_labels": 1464, "origin": {"verb": "pretrain", "data": "a, b"}},
+            "Fine-tuned from a pre-training on `a, b`, step 7, "
+            "with 1,464 labels of `digits, train`.",
+        ),
+    ],
+    ids=["nothing", "step", "scratch", "all"],
+)
+def test_a_card_says_what_a_run_recorded_of_its_start(
+    task: str, num_labels: int, recorded: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    labels = f"--config.data.num_labels={num_labels}"
+    save_run(tmp_path, *THREE_LAYERS, labels, task=task, recorded=recorded)
+    assert how_learnt(export(tmp_path, tmp_path / "it.safetensors")) == said
 
 
 def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: Any) -> None:
@@ -250,6 +327,18 @@ def test_a_file_that_somebody_changed_is_refused(
     change, part = BROKEN[name]
     message = refused(rewritten(file, tmp_path / "broken.safetensors", change))
     assert "broken.safetensors" in message and part in message, message
+
+
+@pytest.mark.parametrize(
+    "origin", ["a network", {"verb": "steal", "data": "digits"}, {"verb": "pretrain"}]
+)
+def test_a_start_that_no_run_records_is_refused(origin: Any, tmp_path: Path, refused: Any) -> None:
+    save_run(tmp_path / "run", *THREE_LAYERS, task="classification", recorded={"init_step": 7})
+    file = export(tmp_path / "run", tmp_path / "it.safetensors")
+    broken = rewritten(
+        file, tmp_path / "broken.safetensors", lambda a, d: d["run"]["meta"].update(origin=origin)
+    )
+    assert "metadata are broken" in refused(broken)
 
 
 def test_what_is_no_such_file_is_refused(file: Path, tmp_path: Path, refused: Any) -> None:
