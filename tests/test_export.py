@@ -47,7 +47,7 @@ def model_is(name: str, width: float, *more: str) -> tuple[str, ...]:
     return (f"--config.model.name={name}", f"--config.model.width_multiplier={width}", *more)
 
 
-JAX_ALONE = ("stablehlo",)
+TORCHS_NAMES, JAX_ALONE = FORMATS[:2], FORMATS[2:]
 GATED = (*THREE_LAYERS, "--config.model.skip_gate=learned")
 AFTER = (*THREE_LAYERS, "--config.model.skip_placement=after")
 CONTEXT_ENCODER = (*THREE_LAYERS, "--config.model.bottleneck=channel_wise")
@@ -69,19 +69,17 @@ CASES = {
         # Features of 2x1, as their order matters.
         model_is("network_3", 1 / 64, "--config.data.crop=(33,16)"),
         task="classification",
-        sizes=((33, 16), (33, 16)),
+        sizes=((33, 16),),
     ),
     "segmenter": Case("segmenter", task="segmentation"),
     "encoder": Case("encoder", model_is("network_2", 1 / 48), task="classification"),
     # What only JAX's own format has, but for the encoders.
     "gated": Case("autoencoder", GATED, formats=JAX_ALONE),
-    "encoder_of_gated": Case("encoder", GATED),
+    "encoder_of_gated": Case("encoder", GATED, formats=TORCHS_NAMES),
     "after": Case("autoencoder", AFTER, formats=JAX_ALONE),
-    "encoder_of_after": Case("encoder", AFTER),
-    "context_encoder": Case(
-        "autoencoder", CONTEXT_ENCODER, sizes=((9, 8), (9, 8)), formats=JAX_ALONE
-    ),
-    "encoder_of_context_encoder": Case("encoder", CONTEXT_ENCODER),
+    "encoder_of_after": Case("encoder", AFTER, formats=TORCHS_NAMES),
+    "context_encoder": Case("autoencoder", CONTEXT_ENCODER, sizes=((9, 8),), formats=JAX_ALONE),
+    "encoder_of_context_encoder": Case("encoder", CONTEXT_ENCODER, formats=TORCHS_NAMES),
     "wide_resnet": Case("autoencoder", WIDE_RESNET, formats=JAX_ALONE),
     "encoder_of_wide_resnet": Case("encoder", WIDE_RESNET, formats=JAX_ALONE),
     "wide_resnet_classifier": Case(
@@ -161,7 +159,7 @@ RUNTIMES = {"safetensors": by_torch, "onnx": by_onnxruntime, "stablehlo": by_jax
 @pytest.mark.parametrize("name", CASES)
 def test_every_format_gives_what_the_network_gives(name: str, files: Any) -> None:
     case, (paths, state) = CASES[name], files(name)
-    for count, size in enumerate(case.sizes, start=1):  # another batch at each size, too
+    for count, size in zip((2, 1), case.sizes, strict=False):  # another batch at each size, too
         images = pixels(size, count)
         expected = source(case, state, images)
         assert expected.std() > 1e-3

@@ -147,14 +147,34 @@ def how_learnt(file: Path) -> str:
     return found
 
 
-@pytest.mark.parametrize("part", ["autoencoder", "encoder"])
-def test_finetune_goes_on_from_it(run: Path, tmp_path: Path, part: str) -> None:
-    """One epoch without a rate: the encoder is still the exported one."""
-    data = f"npz:{run.parent / 'images.npz'}"
+@pytest.mark.parametrize(
+    ("part", "task", "learnt", "origin"),
+    [
+        (
+            *("autoencoder", None),
+            "Trained on `folder:photos, all`.",
+            "a pre-training on `folder:photos, all`",
+        ),
+        (
+            *("encoder", "classification"),
+            "Trained from scratch with 24 labels of `digits, train`.",
+            "a fine-tuning on `digits, train`",
+        ),
+    ],
+    ids=["autoencoder", "encoder"],
+)
+def test_finetune_goes_on_from_it(
+    run: Path, tmp_path: Path, part: str, task: str | None, learnt: str, origin: str
+) -> None:
+    """One epoch without a rate: the encoder is still the exported one. Cards say where from."""
     others = ("--config.data.pretrain_name=folder:photos", "--config.data.pretrain_split=all")
-    save_run(tmp_path / "theirs", *command.TINY[1:], *THREE_LAYERS, *others)
+    recorded = {} if task is None else {"init_step": None}
+    fields = (*command.TINY[1:], *THREE_LAYERS, *others)
+    save_run(tmp_path / "theirs", *fields, task=task, recorded=recorded)
     file = export(tmp_path / "theirs", tmp_path / "file.safetensors", "--part", part)
+    assert how_learnt(file) == learnt
     assert symskip("import", file, "--workdir", tmp_path / "init") == 0
+    data = f"npz:{run.parent / 'images.npz'}"
     words = (*ONE_EPOCH, f"--init={tmp_path / 'init'}")
     assert symskip(*command.finetune(tmp_path / "out", data, *words)) == 0
     kernels = [
@@ -162,35 +182,19 @@ def test_finetune_goes_on_from_it(run: Path, tmp_path: Path, part: str) -> None:
         for it in (tmp_path / "theirs", tmp_path / "out")
     ]
     np.testing.assert_array_equal(*kernels)
-    # What the card says outlives files that are imported.
-    again = export(tmp_path / "init", tmp_path / "again.safetensors")
-    assert how_learnt(again) == how_learnt(file) == "Trained on `folder:photos, all`."
-    file = export(tmp_path / "out", tmp_path / "classifier.safetensors", "--part=encoder")
+    file = export(tmp_path / "out", tmp_path / "out.safetensors", "--part", "encoder")
+    said = f"Fine-tuned from {origin}, step 7, with 24 labels of `{data}, train`."
+    assert how_learnt(file) == said
     assert symskip("import", file, "--workdir", tmp_path / "ours") == 0
-    again = export(tmp_path / "ours", tmp_path / "ours.safetensors")
-    assert (
-        how_learnt(again)
-        == how_learnt(file)
-        == "Fine-tuned from a pre-training on `folder:photos, all`, step 7, "
-        f"with 24 labels of `{data}, train`."
-    )
+    assert how_learnt(export(tmp_path / "ours", tmp_path / "ours.safetensors")) == said
 
 
-def test_a_card_says_what_was_trained_from_scratch_and_what_went_on_from_that(
-    run: Path, tmp_path: Path
-) -> None:
-    few = command.write_images(tmp_path / "few.npz", train=24)
-    scratch, tuned = tmp_path / "scratch", tmp_path / "tuned"
+def test_a_card_says_what_was_trained_from_scratch(tmp_path: Path) -> None:
+    data = command.write_images(tmp_path / "images.npz", train=24)
     every = "--config.data.num_labels=0"
-    assert symskip(*command.finetune(scratch, few, *ONE_EPOCH, every)) == 0
-    file = export(scratch, tmp_path / "scratch.safetensors")
-    assert how_learnt(file) == f"Trained from scratch with 24 labels of `{few}, train`."
-    many = f"npz:{run.parent / 'images.npz'}"
-    assert symskip(*command.finetune(tuned, many, *ONE_EPOCH, f"--init={scratch}")) == 0
-    assert how_learnt(export(tuned, tmp_path / "tuned.safetensors")) == (
-        f"Fine-tuned from a fine-tuning on `{few}, train`, step 3, "
-        f"with 24 labels of `{many}, train`."
-    )
+    assert symskip(*command.finetune(tmp_path / "run", data, *ONE_EPOCH, every)) == 0
+    file = export(tmp_path / "run", tmp_path / "file.safetensors")
+    assert how_learnt(file) == f"Trained from scratch with 24 labels of `{data}, train`."
 
 
 @pytest.mark.parametrize(
@@ -236,6 +240,9 @@ def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: 
     again = export(workdir, tmp_path / "again.safetensors")
     a, b = (safetensors.numpy.load_file(it) for it in (file, again))
     tiny.assert_same(a, b)
+    assert (
+        how_learnt(again) == how_learnt(file) == f"Trained on `npz:{run.parent}/images.npz, train`."
+    )
 
 
 @pytest.mark.parametrize("task", [None, "classification"])
