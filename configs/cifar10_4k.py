@@ -16,7 +16,7 @@ with both He's initialisation and skips 53.4 +- 1.2 %: docs/reproduction.md, tab
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -10,7 +10,7 @@ scratch 91.7 +- 0.2 % with the paper's initialisation and 90.6 +- 1.4 % with He'
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -13,7 +13,7 @@ VOC 2012. Measured (results/folder_small): 25.45 dB rebuilt, 20.51 dB as corrupt
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

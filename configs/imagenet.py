@@ -11,7 +11,7 @@ FLOPs for all images, 4.4e17 for each subset. Measured: not run yet.
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

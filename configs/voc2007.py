@@ -14,7 +14,7 @@ FLOPs for each row. Measured: not run yet.
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

@@ -21,7 +21,7 @@ encoder alone, 4.1 +- 0.1 % from scratch (docs/reproduction.md, figure4).
 
 from ml_collections import ConfigDict
 
-from symskip_jax.config import base_config, check_argument
+from symskip_jax import base_config, check_argument
 
 
 def get_config(arg: str = "") -> ConfigDict:

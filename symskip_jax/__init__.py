@@ -3,9 +3,9 @@
 After Dong, Mao, Shen and Yang, "Learning Deep Representations Using Convolutional Auto-encoders
 with Symmetric Skip Connections". Sections named in docstrings are those of the paper.
 
-Public: the names in `__all__`, which stay as they are until the next major version, and so does
-`symskip_jax.interop.torch_file.load`; docs/api.md describes them. Everything else, the modules
-below included, may change at any time.
+Public: the names in `__all__`, which stay as they are until the next major version; docs/api.md
+describes them. Everything else may change at any time, the modules below included, but for what
+`symskip_jax.interop.torch_file` and `torch_modules` say of themselves.
 """
 
 from importlib import import_module
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from symskip_jax.config import base_config, check_argument, load_config
     from symskip_jax.errors import UserError
+    from symskip_jax.memory import keep_freed_memory
     from symskip_jax.metrics import (
         accuracy,
         average_precision,
@@ -83,6 +84,7 @@ __all__ = [
     "init_state",
     "intersections_over_unions",
     "jit_step",
+    "keep_freed_memory",
     "load_config",
     "load_variables",
     "make_optimizer",
@@ -105,6 +107,7 @@ __all__ = [
 _HOMES = {
     "symskip_jax.config": ("base_config", "check_argument", "load_config"),
     "symskip_jax.errors": ("UserError",),
+    "symskip_jax.memory": ("keep_freed_memory",),
     "symskip_jax.metrics": (
         "accuracy",
         "average_precision",

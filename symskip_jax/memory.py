@@ -12,8 +12,9 @@ def keep_freed_memory() -> None:
 
     Left alone, glibc takes the temporary buffer of every step on a CPU, and the pixels of every
     large image, from the kernel and gives them back, and the kernel clears each page anew. In one
-    arena, as the others cannot hold what is larger than 64 MiB. To be called before threads start;
-    other C libraries than glibc are left alone. docs/performance.md says what it gains.
+    arena, as the others cannot hold what is larger than 64 MiB. To be called before threads start,
+    so before JAX is used; other C libraries than glibc are left alone. docs/performance.md
+    says what it gains.
     """
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt

@@ -17,7 +17,7 @@ _SSIM_K2 = 0.03
 
 
 def psnr(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0) -> jax.Array:
-    """Peak signal-to-noise ratio of each image.
+    """Peak signal-to-noise ratio of each image, what supplement C compares reconstructions by.
 
     10 log10(peak² / MSE), the MSE over pixels and channels. Values above 100 dB come back as
     exactly that, and so do equal images: their true value is infinite, and one of them would make
@@ -38,9 +38,9 @@ def psnr(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0) -> jax.Array:
-    """Structural similarity of each image.
+    """Structural similarity of each image (Wang et al. 2004).
 
-    Wang et al. 2004: an 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, population
+    An 11x11 Gaussian window of sigma 1.5, K1 = 0.01, K2 = 0.03, population
     (co)variances. Each channel is measured alone; the mean is taken over the channels and over the
     (H - 10) x (W - 10) window positions that lie wholly inside the image. This is scikit-image's
     `structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
@@ -72,7 +72,7 @@ def ssim(images_bhwc: jax.Array, references_bhwc: jax.Array, peak: float = 255.0
 
 
 def accuracy(logits_bn: jax.Array, labels_b: jax.Array) -> jax.Array:
-    """Whether the largest logit is the label's; the first wins a tie.
+    """Whether the largest logit is the label's (tables 1 to 3, means of it); the first wins a tie.
 
     Args:
         logits_bn: [B, number of classes]; axes between, as those of pixels, are kept.
@@ -85,7 +85,7 @@ def accuracy(logits_bn: jax.Array, labels_b: jax.Array) -> jax.Array:
 
 
 def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
-    """The average precision of one class as PASCAL VOC 2007 measures it, 0 to 1.
+    """The average precision of one class as PASCAL VOC 2007 measures it (tables 4 and 5).
 
     Images are ranked by score, the highest first, equal scores in their order. At each of the
     recalls 0, 0.1, ..., 1 stands the highest precision at that recall or a higher one.
@@ -96,7 +96,7 @@ def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
             count, neither for nor against (in VOC: all of its objects are difficult).
 
     Returns:
-        The mean of the eleven precisions; NaN where no image shows the class.
+        The mean of the eleven precisions, 0 to 1; NaN where no image shows the class.
     """
     counted = labels_n >= 0
     ranking = np.argsort(-scores_n[counted], kind="stable")
@@ -112,7 +112,7 @@ def average_precision(scores_n: np.ndarray, labels_n: np.ndarray) -> float:
 def confusion_matrices(
     predictions_bhw: jax.Array, masks_bhw: jax.Array, num_classes: int
 ) -> jax.Array:
-    """Counts the pixels of each image by their class and the predicted one.
+    """Counts the pixels of each image by their class and the predicted one (section 5.4.2).
 
     Args:
         predictions_bhw: [B, H, W] integer, 0 to K - 1.
@@ -130,7 +130,9 @@ def confusion_matrices(
 
 
 def intersections_over_unions(confusion_kk: np.ndarray) -> np.ndarray:
-    """The intersection over union of each class.
+    """The intersection over union of each class, whose mean figure 4 shows (section 5.4.2).
+
+    As PASCAL VOC counts it (Everingham et al. 2015), over all pixels of a dataset at once.
 
     Args:
         confusion_kk: [K, K] integer, summed over a dataset; rows are true classes.

@@ -38,10 +38,14 @@ def run(code: str, names: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_page(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
-    in_torch, in_onnxruntime, in_jax = blocks(PAGE.read_text())
-    names = run(in_jax, run(in_onnxruntime, run(in_torch, {})))
+    names: dict[str, Any] = {}
+    for code in blocks(PAGE.read_text()):
+        run(code, names)
     assert names["rebuilt"].shape == (2, 3, 45, 60)
     assert len(names["encoder"]) == 3 and names["mean"].shape == (3, 1, 1)
+    assert names["scores"].shape == (2, 10)
+    for ours, theirs in zip(names["classifier"].encoder, names["encoder"], strict=True):
+        assert torch.equal(ours.conv.weight, theirs.conv.weight)
     # One network, whatever runs it.
     with torch.no_grad():
         expected = names["model"](torch.tensor(names["pixels"]).permute(0, 3, 1, 2))

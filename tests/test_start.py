@@ -9,7 +9,7 @@ import pytest
 TOUCH = """
 import resource, sys
 import numpy as np
-from symskip_jax.memory import keep_freed_memory
+from symskip_jax import keep_freed_memory
 if sys.argv[1] == "keep":
     keep_freed_memory()
 def faults():

@@ -1,4 +1,4 @@
 """The networks outside this package.
 
-Private, but for `torch_file.load`; docs/api.md describes the modules for torch too.
+Private but for `torch_file` and `torch_modules`, which say what of them is public.
 """

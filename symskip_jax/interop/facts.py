@@ -22,21 +22,21 @@ _LAYOUT_VERSION = 1
 
 @dataclasses.dataclass(frozen=True)
 class NetworkFacts:
-    """A network in plain numbers and names.
+    """A network in plain numbers and names, as an exported file tells of it.
 
     Attributes:
-        part: one of PARTS.
+        part: `encoder`, `autoencoder`, `classifier` or `segmenter`.
         spec: name of the table, as `network_1`.
         layers: (kernel, stride, width) from the image to the deepest features.
         batch_norm: whether layers have BatchNorm; where not, they have biases.
         channels: of the images.
-        image_size: (height, width) that it was trained on.
+        image_size: (height, width) that it was trained on, in pixels.
         any_size: whether it takes images of other sizes.
         mean: of each channel, on the 0-255 scale.
-        std: of each channel, on the 0-255 scale.
-        skip: one of SKIPS; of a network without a decoder None.
-        skip_strength: what the inner skips are multiplied by.
-        head: one of HEADS; of all but classifiers None.
+        std: standard deviation of each channel, on the 0-255 scale.
+        skip: `symmetric` or `none`; of a network without a decoder None.
+        skip_strength: what the inner skips are multiplied by, 0 to 1.
+        head: `pool_linear`, `conv_pool` or `fully_connected`; of all but classifiers None.
         hidden: widths of the hidden layers of a `fully_connected` head.
         class_names: in the order of the logits; without logits None.
     """

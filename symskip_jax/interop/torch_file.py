@@ -1,4 +1,7 @@
-"""Exported files as torch modules that take pixels; needs torch (extra `interop`), not JAX."""
+"""Exported files as torch modules that take pixels; needs torch (extra `interop`), not JAX.
+
+Public: the names in `__all__`, which stay as they are until the next major version.
+"""
 
 from os import PathLike
 from pathlib import Path
@@ -10,21 +13,25 @@ from symskip_jax.interop.facts import NetworkFacts
 from symskip_jax.interop.tensor_file import read_tensor_file
 from symskip_jax.interop.torch_modules import AutoEncoder, Classifier, Encoder, Segmenter
 
+__all__ = ["NetworkFacts", "OnPixels", "load"]
+
 
 class OnPixels(nn.Module):
-    """A network with its normalisation: pixels [B, C, H, W], 0 to 255, of any dtype.
+    """A network with its normalisation (section 4).
 
-    An encoder gives its deepest features [B, width, h, w], a classifier logits [B, classes], a
-    segmenter logits [B, classes, H, W]; an auto-encoder gives a reconstruction [B, C, H, W] on the
-    0-255 scale, clipped to it. All are float32, unless `.to` or `.double()` made it another.
+    Shapes: pixels [B, C, H, W], 0 to 255, of any dtype -> of an encoder the deepest features
+    [B, width, h, w]; of an auto-encoder a reconstruction [B, C, H, W] on the 0-255 scale, clipped
+    to it; of a classifier logits [B, classes]; of a segmenter logits [B, classes, H, W].
 
     Attributes:
-        network: the plain module, of normalised images.
+        network: the plain module, of normalised images, one of `symskip_jax.interop.torch_modules`.
         facts: what the file says of it.
-        mean: [C, 1, 1] of the pixels.
-        std: [C, 1, 1] of the pixels.
+        mean: [C, 1, 1] of the pixels, on the 0-255 scale.
+        std: [C, 1, 1] standard deviation of the pixels, on the 0-255 scale.
     """
 
+    network: nn.Module
+    facts: NetworkFacts
     mean: Tensor
     std: Tensor
 
@@ -33,7 +40,7 @@ class OnPixels(nn.Module):
 
         Args:
             network: of normalised images.
-            facts: of the file, its mean and deviation among them.
+            facts: its `part`, `mean` and `std` are used.
         """
         super().__init__()
         self.network = network
@@ -42,35 +49,24 @@ class OnPixels(nn.Module):
         self.register_buffer("std", torch.tensor(facts.std)[:, None, None])
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """Maps pixels to zero mean and unit deviation, in the dtype of the network.
-
-        Args:
-            pixels: [B, C, H, W], 0 to 255, of any dtype.
-
-        Returns:
-            [B, C, H, W].
-        """
+        """Maps pixels [B, C, H, W] to zero mean and unit deviation, in the dtype of `mean`."""
         return (pixels.to(self.mean.dtype) - self.mean) / self.std
 
     def denormalize(self, images: Tensor) -> Tensor:
-        """Maps normalised images back to the 0-255 scale, unclipped.
-
-        Args:
-            images: [B, C, H, W].
-
-        Returns:
-            [B, C, H, W].
-        """
+        """Maps normalised images [B, C, H, W] back to the 0-255 scale, unclipped."""
         return images * self.std + self.mean
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Returns what the network makes of pixels, as the class says.
+        """Returns what the network makes of pixels.
 
         Args:
             pixels: [B, C, H, W], 0 to 255, of any dtype.
 
+        Returns:
+            As the class says, of the dtype of `mean`.
+
         Raises:
-            RuntimeError: they have other channels, or another size where the network has but one.
+            RuntimeError: the network does not take images of their shape.
         """
         outputs = self.network(self.normalize(pixels))
         if self.facts.part == "autoencoder":
@@ -85,10 +81,10 @@ def load(path: str | PathLike[str]) -> OnPixels:
         path: of the file.
 
     Returns:
-        The module in eval mode, on the CPU.
+        The module in eval mode, float32, on the CPU.
 
     Raises:
-        UserError: it is no such file.
+        UserError: it is no such file, or is damaged.
         RuntimeError: its tensors are not those of the network that its metadata tell of.
     """
     file = read_tensor_file(Path(path))
@@ -99,11 +95,7 @@ def load(path: str | PathLike[str]) -> OnPixels:
 
 
 def make_network(facts: NetworkFacts) -> nn.Module:
-    """Returns the module that facts tell of, untrained.
-
-    Args:
-        facts: of an exported file, whose layers are plain: no `wide_resnet`.
-    """
+    """Returns the module that facts tell of, untrained."""
     layers, channels, batch_norm = facts.layers, facts.channels, facts.batch_norm
     if facts.part == "encoder":
         return Encoder(layers, channels, batch_norm=batch_norm)

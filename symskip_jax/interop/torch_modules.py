@@ -6,8 +6,8 @@ State dicts have the names and layouts of the export: `encoder.{i}.conv.weight` 
 (extra `interop`) and NumPy, not JAX: a network is given by its table of (kernel, stride, width).
 `symskip_jax.interop.torch_file.load` makes one of these of an exported file.
 
-All take images [B, C, H, W], normalised, of the dtype of the parameters: float32, unless `.to` or
-`.double()` made it another. What does not fit together in shape or dtype is torch's RuntimeError.
+Public: the names in `__all__`, which stay as they are until the next major version, and so do the
+names in their state dicts; what else they hold, and are made of, may change.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,18 +18,12 @@ from torch import Tensor, nn
 
 from symskip_jax.interop import naming
 
+__all__ = ["AutoEncoder", "Classifier", "Encoder", "Segmenter"]
+
+# (kernel, stride, width) from the image to the deepest features; kernels are odd and no smaller
+# than their strides.
 Table = Sequence[tuple[int, int, int]]
-"""(kernel, stride, width) of each layer, from the image to the deepest features.
-
-Kernels are odd and no smaller than their strides. The layers of a `symskip_jax.Spec` are one.
-"""
 Skip = Literal["symmetric", "none"]
-"""`symmetric` adds the output of `encoder[i - 1].conv` to that of `decoder[i].deconv`.
-
-For even i from 2 on, before BatchNorm; `none` adds nothing.
-"""
-Head = Literal["pool_linear", "conv_pool", "fully_connected"]
-"""What makes logits of features: see `head` of `symskip_jax.Spec`."""
 
 
 class ConvLayer(nn.Module):
@@ -86,19 +80,21 @@ class DeconvLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The convolutions alone: [B, C, H, W] normalised -> the deepest features [B, width, h, w].
+    """The convolutions alone (section 3.1).
 
-    Any height and width will do; a stride of s maps n to ceil(n / s).
+    Shapes: [B, C, H, W] normalised -> the deepest features [B, width, h, w], for any H and W.
 
     Attributes:
-        encoder: a `ConvLayer` for each row of the table.
+        encoder: the layers, from the image on.
     """
+
+    encoder: nn.ModuleList
 
     def __init__(self, layers: Table, channels: int, *, batch_norm: bool = True) -> None:
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             batch_norm: whether layers have BatchNorm; where not, they have biases.
         """
@@ -112,23 +108,23 @@ class Encoder(nn.Module):
             images: [B, C, H, W] normalised.
 
         Returns:
-            [B, width, h, w], with ReLU.
+            [B, width, h, w]; a stride of s maps n to ceil(n / s).
         """
         return _encode(self.encoder, images)[0]
 
 
 class AutoEncoder(nn.Module):
-    """Reconstructs clean images from corrupted ones: [B, C, H, W] normalised -> the same shape.
+    """Reconstructs clean images from corrupted ones (sections 3.1 and 3.3).
 
-    Any height and width will do.
+    Shapes: [B, C, H, W] normalised -> [B, C, H, W] normalised, for any H and W.
 
     Attributes:
-        encoder: a `ConvLayer` for each row of the table.
-        decoder: a `DeconvLayer` for each row, number i the mirror of `encoder[i]`: the first one
-            is the last that is called.
-        skip: as given.
-        skip_strength: as given.
+        encoder: the layers, from the image on.
+        decoder: the mirror of each, in the same order.
     """
+
+    encoder: nn.ModuleList
+    decoder: nn.ModuleList
 
     def __init__(
         self,
@@ -142,9 +138,9 @@ class AutoEncoder(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
-            skip: `symmetric`, or `none` to keep only the one from input to output.
+            skip: `symmetric`, or `none` to keep only the one from input to output (footnote 1).
             batch_norm: whether layers have BatchNorm; where not, they have biases.
             skip_strength: what the skips inside are multiplied by.
         """
@@ -155,7 +151,7 @@ class AutoEncoder(nn.Module):
         self.skip_strength = skip_strength
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the reconstruction, which is `images` and what the network adds to them.
+        """Returns the reconstruction: the images, and what the network adds to them.
 
         Args:
             images: [B, C, H, W] normalised.
@@ -170,16 +166,17 @@ class AutoEncoder(nn.Module):
 
 
 class Segmenter(nn.Module):
-    """The auto-encoder with a convolution to classes in place of its last deconvolution.
+    """The auto-encoder with a convolution to classes for its last deconvolution (section 5.4.2).
 
-    [B, C, H, W] normalised -> logits [B, classes, H, W], for any height and width.
+    Shapes: [B, C, H, W] normalised -> logits [B, num_classes, H, W], for any H and W.
 
     Attributes:
-        encoder: a `ConvLayer` for each row of the table.
-        decoder: by name, `"1"` and so on a `DeconvLayer`, the mirror of `encoder[1]` and so on, and
-            `"classes"` the convolution.
-        skip: as given.
+        encoder: the layers, from the image on; the first has stride 1.
+        decoder: the mirror of each but the first, by its number, and `classes`.
     """
+
+    encoder: nn.ModuleList
+    decoder: nn.ModuleDict
 
     def __init__(
         self, layers: Table, channels: int, num_classes: int, skip: Skip = "symmetric"
@@ -187,10 +184,10 @@ class Segmenter(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table, with BatchNorm; its first layer must have stride 1.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             num_classes: the background included.
-            skip: `symmetric`, or `none`.
+            skip: `symmetric`, or `none` for no skips at all.
         """
         super().__init__()
         self.encoder = _make_encoder(layers, channels, batch_norm=True)
@@ -207,7 +204,7 @@ class Segmenter(nn.Module):
             images: [B, C, H, W] normalised.
 
         Returns:
-            [B, classes, H, W].
+            [B, num_classes, H, W].
         """
         x, sizes, raws = _encode(self.encoder, images)
         layers = [None, *(layer for name, layer in self.decoder.items() if name != "classes")]
@@ -215,15 +212,19 @@ class Segmenter(nn.Module):
 
 
 class Classifier(nn.Module):
-    """The encoder and a head: [B, C, H, W] normalised -> logits [B, classes].
+    """The encoder and a head (supplement A).
+
+    Shapes: [B, C, H, W] normalised -> logits [B, num_classes].
 
     It has no dropout, so it is the network of inference, and of training where dropout is 0.
 
     Attributes:
-        encoder: a `ConvLayer` for each row of the table.
-        head: by name, `"classes"` and before it, of a `fully_connected` head, `"fc0"` and so on.
-        kind: which head it is.
+        encoder: the layers, from the image on.
+        head: `classes`, and before it `fc0`, `fc1` ... of a `fully_connected` head.
     """
+
+    encoder: nn.ModuleList
+    head: nn.ModuleDict
 
     def __init__(
         self,
@@ -231,7 +232,7 @@ class Classifier(nn.Module):
         channels: int,
         num_classes: int,
         *,
-        head: Head,
+        head: Literal["pool_linear", "conv_pool", "fully_connected"],
         hidden: Sequence[int] = (),
         image_size: tuple[int, int] = (0, 0),
         batch_norm: bool = True,
@@ -239,7 +240,7 @@ class Classifier(nn.Module):
         """Builds the network.
 
         Args:
-            layers: the encoder's table.
+            layers: (kernel, stride, width) from the image to the deepest features.
             channels: C.
             num_classes: length of the logits.
             head: see `symskip_jax.Spec`.
@@ -272,7 +273,7 @@ class Classifier(nn.Module):
             images: [B, C, H, W] normalised.
 
         Returns:
-            [B, classes].
+            [B, num_classes].
 
         Raises:
             RuntimeError: a `fully_connected` head is given features of another size.
@@ -291,7 +292,7 @@ def to_state_dict(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor
 
     Args:
         tree: nested dicts of arrays, of the whole network.
-        model: one of this module. It only tells what head there is.
+        model: one of those above. It only tells what head there is.
 
     Returns:
         Tensors of the arrays' dtypes on the CPU, by name; they share no memory with the arrays.
@@ -309,7 +310,7 @@ def load_variables(
     """Copies Flax variables into a model, every tensor of it and nothing else.
 
     Args:
-        model: one of this module; it is changed, and keeps its dtypes and its device.
+        model: one of those above; it is changed, and keeps its dtypes and its device.
         params: nested dicts of arrays, as of `symskip_jax.TrainState`.
         batch_stats: likewise; empty where there is no BatchNorm.
 

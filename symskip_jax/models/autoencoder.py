@@ -245,13 +245,16 @@ class AutoEncoder(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
-        skip_placement: `before` adds raw outputs, BatchNorm and ReLU follow; `after` adds the
-            activation of the encoder to that of the decoder.
-        skip_gate: `learned` multiplies each channel of an inner skip by a number, 1 at first.
-        bottleneck: `channel_wise` puts Context Encoder's layer between the halves, and leaves the
-            input-to-output skip away. It serves only the image size of its initialisation.
-        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
-            see `symskip_jax.models.layers.GroupedBatchNorm`.
+        skip_placement: `before` adds raw outputs, BatchNorm and ReLU follow; `after`, which is not
+            of the paper, adds the activation of the encoder to that of the decoder.
+        skip_gate: `learned` multiplies each channel of an inner skip by a number, 1 at first; not
+            of the paper.
+        bottleneck: `channel_wise` puts Context Encoder's layer between the halves (Pathak et al.
+            2016), and leaves the input-to-output skip away. It serves only the image size of its
+            initialisation.
+        batch_norm_groups: contiguous parts of equal size that BatchNorm normalises each by itself
+            in training; of the batch or, under pmap, of the images of all devices. What cannot be
+            cut so is a `UserError`.
     """
 
     spec: Spec
@@ -299,8 +302,8 @@ class AutoEncoder(nn.Module):
         Args:
             corrupted_bhwc: [B, H, W, C] normalised.
             train: whether BatchNorm takes the statistics of the batch.
-            skip_scale: what the inner skips are multiplied by: a number, or [B, inner skips] in
-                the order of `count_inner_skips`; None for 1.
+            skip_scale: what the inner skips are multiplied by: a number, or [B, inner skips],
+                those nearest to the image first; None for 1.
 
         Returns:
             [B, H, W, C] normalised, float32.

@@ -46,7 +46,9 @@ class Head(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Encoder and head. [B, H, W, C] normalised -> logits [B, num_classes], float32.
+    """Encoder and head (supplement A).
+
+    Shapes: [B, H, W, C] normalised -> logits [B, num_classes], float32.
 
     Attributes:
         spec: the encoder's table, which names the head.
@@ -55,8 +57,9 @@ class Classifier(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
-        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
-            see `symskip_jax.models.layers.GroupedBatchNorm`.
+        batch_norm_groups: contiguous parts of equal size that BatchNorm normalises each by itself
+            in training; of the batch or, under pmap, of the images of all devices. What cannot be
+            cut so is a `UserError`.
     """
 
     spec: Spec

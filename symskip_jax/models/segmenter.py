@@ -32,10 +32,12 @@ class ClassDecoder(Decoder):
 
 
 class Segmenter(nn.Module):
-    """Gives each pixel its class. [B, H, W, C] normalised -> logits [B, H, W, num_classes].
+    """Gives each pixel its class (section 5.4.2).
 
-    The logits are float32; H and W may be any. The parameters are those of the auto-encoder, but
-    `decoder/classes` for `decoder/0`; nothing leads from the input to the output directly.
+    Shapes: [B, H, W, C] normalised -> logits [B, H, W, num_classes], float32, for any H and W.
+
+    The parameters are those of the auto-encoder, but `decoder/classes` for `decoder/0`; nothing
+    leads from the input to the output directly.
 
     Attributes:
         spec: the encoder's table, whose first layer must have stride 1.
@@ -44,8 +46,9 @@ class Segmenter(nn.Module):
         initializer: initialisation of the kernels.
         dtype: compute dtype; parameters and statistics are float32.
         axis_name: mapped axis over which BatchNorm takes its statistics, under pmap.
-        batch_norm_groups: parts of a batch that BatchNorm normalises each by itself in training;
-            see `symskip_jax.models.layers.GroupedBatchNorm`.
+        batch_norm_groups: contiguous parts of equal size that BatchNorm normalises each by itself
+            in training; of the batch or, under pmap, of the images of all devices. What cannot be
+            cut so is a `UserError`.
     """
 
     spec: Spec

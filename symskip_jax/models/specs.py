@@ -14,7 +14,7 @@ HeadKind = Literal["pool_linear", "conv_pool", "fully_connected"]
 
 
 class Layer(NamedTuple):
-    """One row of the table: a convolution.
+    """One row of a table of networks (supplement A, table 1): a convolution.
 
     Attributes:
         kernel: height and width of its square kernel, in pixels.
@@ -29,7 +29,7 @@ class Layer(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """An encoder and the head that the paper puts on it.
+    """An encoder and the head that the paper puts on it (supplement A, table 1).
 
     Attributes:
         name: how the configuration calls the network.
@@ -187,7 +187,7 @@ def red_net(depth: int = 30) -> Spec:
     """RED-Net (Mao, Shen and Yang, NIPS 2016): restores images, at their full size throughout.
 
     Args:
-        depth: convolutions and deconvolutions together, one of RED_NET_DEPTHS.
+        depth: convolutions and deconvolutions together: 10, 20 or 30.
 
     Returns:
         The table, without BatchNorm.

@@ -22,7 +22,9 @@ TaskLoss = Callable[[Any, Any], tuple[Array, Measured]]
 def classification_loss(
     logits: Array, labels: Array, label_smoothing: float = 0.0
 ) -> tuple[Array, Measured]:
-    """One class an image.
+    """One class an image (sections 5.2 and 5.3), by cross-entropy; the paper names no loss.
+
+    Label smoothing (Szegedy et al. 2016) is not of the paper.
 
     Args:
         logits: [B, number of classes] float32.
@@ -55,11 +57,12 @@ def multi_label_losses(logits_bk: Array, labels_bk: Array) -> tuple[Array, Array
 
 
 def multi_label_loss(logits_bk: Array, labels_bk: Array) -> tuple[Array, Measured]:
-    """Several classes an image.
+    """Several classes an image (section 5.4.1), by binary cross-entropy; the paper names no loss.
 
     Args:
         logits_bk: [B, number of classes] float32.
-        labels_bk: integer: 1 where a class is there, 0 where not, -1 where it does not count.
+        labels_bk: [B, number of classes] integer: 1 where a class is there, 0 where not, -1 where
+            it does not count.
 
     Returns:
         The mean binary cross-entropy (nats) of all classes that count, over the batch; it as
@@ -83,11 +86,11 @@ def mask_losses(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Array]:
 
 
 def segmentation_loss(logits_bhwk: Array, masks_bhw: Array) -> tuple[Array, Measured]:
-    """A class for each pixel.
+    """A class for each pixel (section 5.4.2), by cross-entropy; the paper names no loss.
 
     Args:
         logits_bhwk: [B, H, W, number of classes] float32.
-        masks_bhw: integer classes, 255 where a pixel does not count.
+        masks_bhw: [B, H, W] integer classes, 255 where a pixel does not count.
 
     Returns:
         The mean cross-entropy (nats) of the pixels that count, over the batch; it as `loss`, and

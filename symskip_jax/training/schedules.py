@@ -47,6 +47,8 @@ def warmed_up(schedule: optax.Schedule, warmup_steps: int, first_step: int = 0) 
 def cosine_schedule(learning_rate: float, held_steps: int, total_steps: int) -> optax.Schedule:
     """Holds the rate for the first steps, then lets it fall to 0 as half a cosine.
 
+    Loshchilov and Hutter 2017, without restarts; not of the paper.
+
     Args:
         learning_rate: at first.
         held_steps: steps before it falls.
@@ -86,11 +88,12 @@ def make_optimizer(
     frozen: Sequence[str] = (),
     frozen_steps: int = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Returns an optimiser under a schedule; its `update` takes the loss as `value`.
+    """Returns an optimiser under a schedule (section 4); its `update` takes the loss as `value`.
 
     Args:
         schedule: learning rate of each step.
-        rule: from gradients to what the rate is multiplied with: `ADAM`, `adamw` or `sgd`.
+        rule: from gradients to what the rate is multiplied with, of optax: Adam (Kingma and Ba
+            2015) or another; `optax.trace(0.9)` is SGD with momentum (supplement C).
         plateau_patience: multiply the rate by `plateau_factor` when the mean loss of an epoch has
             not dropped for this many epochs (section 4); 0 for never.
         plateau_factor: see above.

@@ -14,6 +14,8 @@ from symskip_jax.transforms import Purpose, keys_for
 class SkipSchedule:
     """What the inner skips are multiplied by; the input-to-output skip always stays.
 
+    Not of the paper, whose inner skips are whole or, as in its footnote 1, not there.
+
     Attributes:
         drop: probability that an inner skip of an image is left out of a training step. Those that
             stay are not made stronger, so that an image with all of its skips is treated as in

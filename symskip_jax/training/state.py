@@ -30,7 +30,8 @@ class TrainState:
         step: int32 [], steps taken.
         params: float32 tree; top level `encoder` and `decoder`, or `encoder` and `head`.
         batch_stats: float32 tree of BatchNorm's running means and variances; empty without it.
-        opt_state: state of the optax optimiser, or an `Averaged` around it.
+        opt_state: state of the optax optimiser; of a run of the command that averages weights a
+            pair of that, `inner`, and of `average`, the trees `params` and `batch_stats`.
         key: uint32 [2], data of the run's random key; never changes. Step k draws from
             fold_in(key, k) alone.
     """
@@ -60,7 +61,7 @@ def init_state(
     """Returns the state before the first step.
 
     Args:
-        model: an AutoEncoder or a Classifier.
+        model: an AutoEncoder, a Classifier or a Segmenter.
         optimizer: of the steps to come.
         seed: decides the parameters and every later draw; uint32 [] as an array.
         image_shape: (H, W, C) of the network's input.

@@ -57,8 +57,8 @@ def pretrain_step(
         optimizer: that the state was made with.
         transform: crop, flip and corruption.
         normalization: of the pixels.
-        loss: `image`, the mean squared error of normalised pixels; or `masked`, in which masked
-            pixels weigh more, see `symskip_jax.training.reconstruction.masked_error`.
+        loss: `image`, the mean squared error of normalised pixels; or `masked`, in which a visible
+            pixel weighs a tenth of a masked one (after Pathak et al. 2016, equation 1).
         skips: strength of the inner skips.
         accumulate: micro-batches that the batch is cut into, one after the other; it divides B.
             Micro-batch m holds the images m, m + accumulate, and so on. BatchNorm sees one
@@ -116,8 +116,10 @@ def finetune_step(
         optimizer: that the state was made with.
         transform: crop, flip and the occasional corruption.
         normalization: of the pixels, as in pre-training.
-        task_loss: of the outputs and labels.
-        transform_labels: of the labels; masks are cropped and flipped with their images.
+        task_loss: (outputs, labels) -> (loss [], (measured, count)): means over the batch by name,
+            each [] and `loss` among them, and how many values they are of.
+        transform_labels: (keys_b [B], labels) -> labels. A `MaskTransform` crops and flips masks
+            with their images; by default labels stay as they are.
         accumulate: as in `pretrain_step`.
         axis_name: the mapped axis under pmap.
 

@@ -61,7 +61,7 @@ def mask_blocks(
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """A corruption with its settings.
+    """A corruption with its settings (section 3.2, and Pathak et al. 2016).
 
     Attributes:
         kind: `gaussian`, `blocks` (one big block is num_blocks=1), `center` or `regions` (Context
@@ -70,7 +70,8 @@ class Corruption:
         num_blocks: of `blocks`.
         block_size: (h, w) of `blocks`, in pixels.
         fill: [C] of what is masked; the mean of the data, which is 0 after normalisation.
-        sigma_max: of `gaussian`: if above `sigma`, each image's own level is drawn up to this.
+        sigma_max: of `gaussian`: if above `sigma`, each image's own level is drawn up to this; not
+            of the paper.
     """
 
     kind: Literal["gaussian", "blocks", "center", "regions", "none"]

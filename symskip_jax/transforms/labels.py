@@ -12,6 +12,8 @@ from symskip_jax.transforms.pipeline import Augmentation
 class MaskTransform:
     """uint8 masks -> int32, cropped and flipped as the same keys crop and flip their images.
 
+    For the segmentation of section 5.4.2.
+
     Attributes:
         augmentation: of the images.
     """

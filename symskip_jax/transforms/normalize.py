@@ -35,7 +35,7 @@ class Normalization(NamedTuple):
 
 
 def measure_normalization(batches: Iterable[np.ndarray]) -> Normalization:
-    """Measures the channels of images.
+    """Measures the channels of images, to zero-centre and scale them by (section 4).
 
     A channel without any variation gets deviation 1, so that it is only centred.
 

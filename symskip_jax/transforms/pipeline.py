@@ -14,7 +14,7 @@ from symskip_jax.transforms.randomness import Purpose, keys_for
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """A random crop, then a random flip. uint8 in, float32 on the 0-255 scale out.
+    """A random crop, then a random flip (section 4). uint8 in, float32 on the 0-255 scale out.
 
     Attributes:
         crop: (h, w) in pixels, at most those of the images.
@@ -63,7 +63,8 @@ class FinetuneTransform:
     """uint8 images -> inputs, float32, 0-255, corrupted with a probability (supplement B).
 
     Attributes:
-        augmentation: an `Augmentation` or a `StrongAugmentation`.
+        augmentation: an `Augmentation`, or another function of (keys_b [B], images_bhwc uint8)
+            that gives float32 [B, h, w, C] on the 0-255 scale.
         corruption: of an image that is chosen.
         corruption_probability: that one is.
     """
