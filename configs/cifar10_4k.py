@@ -5,7 +5,9 @@
 
 Expected test accuracy (table 2): 80.22 +- 0.37 % pre-trained with skips, 74.07 +- 0.43 % without
 (--config.model.skip=none in both commands), 70.89 +- 0.30 % from scratch (finetune without --init).
-Cost: 1.7e16 FLOPs of pre-training and 1.1e15 of fine-tuning. Measured: not run at this size yet.
+Cost: 1.7e16 FLOPs of pre-training and 1.1e15 of fine-tuning, on one H100 six minutes in all.
+Measured, one seed: pre-trained with skips 78.81 %, from scratch 70.57 % and with He's
+initialisation 73.95 %; without skips not run.
 
 `:small` is the same recipe narrowed to an eighth and shortened, for two CPU cores: 7 to 12 minutes
 of one core for the pre-training, 2 for the fine-tuning and 3 from scratch. Measured, with each

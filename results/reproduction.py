@@ -37,10 +37,12 @@ def main() -> int:
         for name, text in files(experiment, measured, RESULTS).items():
             if not (folder / name).exists() or (folder / name).read_text() != text:
                 differing.append(folder / name)
-    table2 = markdown(measure(define("table2", "small"), RESULTS))
+    of_readme = {
+        f"table2_{scale}": markdown(measure(define("table2", scale), RESULTS)) for scale in SCALES
+    }
     for path, name, table in (
         (ROOT / "docs" / "reproduction.md", "experiments", all_sections(RESULTS)),
-        (ROOT / "README.md", "table2_small", table2),
+        *((ROOT / "README.md", name, table) for name, table in of_readme.items()),
     ):
         old = path.read_text()
         new = with_table(old, name, table)

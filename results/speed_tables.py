@@ -118,6 +118,31 @@ def ratios_table() -> str:
     return "\n".join(lines)
 
 
+def gpu_runs_table() -> str:
+    """Returns how fast the runs of table 2 were on a GPU; images/s is the median of dispatches."""
+    lines = [
+        "| run, seed 0 | images/s in training | TFLOP/s of it | whole run | of it training |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    folder = RESULTS / "table2" / "paper"
+    for name in ("pretrain_skip", "skip", "random_gaussian", "random_he"):
+        note = json.loads((folder / name / "seed_0" / "run.json").read_text())
+        log = (folder / name / "seed_0" / "metrics.jsonl").read_text().splitlines()
+        records = [it for it in map(json.loads, log) if it["split"] == "train"]
+        speed = statistics.median(it["images_per_second"] for it in records)
+        training = sum(it["seconds"] for it in records)
+        images = sum(it["seconds"] * it["images_per_second"] for it in records)
+        cells = [
+            f"`{name}`",
+            f"{speed:,.0f}",
+            f"{note['flops'] / images * speed / 1e12:.0f}",
+            f"{note['starts'][0]['seconds']:.0f} s",
+            f"{training / note['starts'][0]['seconds']:.0%}",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main() -> int:
     """Writes or checks the tables and returns the exit status."""
     documents: dict[Path, dict[str, str]] = {
@@ -139,6 +164,7 @@ def main() -> int:
                 log("cpu_train_n32_batch32"), train_lines(log("cpu_train_n32_batch32"))
             ),
             "speed_start": start_table(),
+            "speed_gpu_runs": gpu_runs_table(),
         },
     }
     status = 0

@@ -95,8 +95,9 @@ def test_a_peer_that_computes_something_else_ends_it_in_a_line(
     assert cli.main([*STEP, "--peers", peer]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"symskip: {peer} computes something else: its ")
-    assert captured.err.count("\n") == 1
+    *progress, last = captured.err.splitlines()
+    assert [it.partition(": up in ")[0] for it in progress] == ["ours", peer]
+    assert last.startswith(f"symskip: {peer} computes something else: its ")
 
 
 def test_a_peer_that_is_not_installed_is_left_out(

@@ -134,6 +134,10 @@ MEASURED = {
     "cifar10_4k": [
         (told, f"table2/small/{start}/seed_*", "accuracy", 100.0)
         for start in ("random_gaussian", "random_he", "no_skip", "skip", "skip_he")
+    ]
+    + [
+        (lambda it: f"{it[0]:.2f} %", f"table2/paper/{start}/seed_0", "accuracy", 100.0)
+        for start in ("random_gaussian", "random_he", "skip")
     ],
     "folder": [
         (lambda it: f"{it[0]:.2f} dB", "folder_small", name, 1.0)
@@ -158,6 +162,30 @@ def test_a_configuration_says_how_it_is_run_what_it_costs_and_what_came_out(path
         run = RESULTS / "restoration" / "small" / "restore_red10" / "seed_0" / "restore.json"
         found = json.loads(run.read_text())
         assert all(f"{found[it]:.2f} dB" in said for it in ("psnr", "psnr_noisy"))
+
+
+def test_what_is_said_of_table_2_at_the_scale_of_the_paper_is_what_its_logs_say():
+    starts = ("random_gaussian", "random_he", "skip", "no_skip", "skip_he")
+    logged = {it: last_tests(f"table2/paper/{it}/seed_*", "accuracy", 100.0) for it in starts}
+    assert [len(it) for it in logged.values()] == [1, 1, 1, 0, 0]
+    gaussian, he, skip = (it[0] for it in logged.values() if it)
+    readme, document = (
+        " ".join((ROOT / name).read_text().split())
+        for name in ("README.md", "docs/reproduction.md")
+    )
+    assert f"{skip - gaussian:.1f} points over the paper's own random start (the paper: " in readme
+    assert f"and {skip - he:.1f} over He's" in readme
+    assert f"The random start is {70.89 - gaussian:.1f} points below the paper's" in readme
+    for said in (readme, document):
+        assert f"{80.22 - skip:.1f} points below the paper's" in said
+    assert all(f"{it:.2f} %" in document for it in (gaussian, he, skip))
+
+
+def test_the_quickstart_notebook_says_what_the_logs_say():
+    said = " ".join((ROOT / "colab" / "quickstart.py").read_text().replace("# ", "").split())
+    for stage, what in (("finetune", "pre-trained"), ("scratch_he", "from scratch with He's")):
+        values = last_tests(f"quickstart/seed_*/{stage}", "accuracy", 100.0)
+        assert f"{told(values).replace('+-', '±')} {what}" in said, stage
 
 
 def test_the_readme_says_what_the_older_logs_say():

@@ -7,6 +7,8 @@ import sys
 import pytest
 from played import Commands, define_own, play, read_note
 
+from symskip_jax.reproduction.machine import step_share
+
 pytestmark = pytest.mark.usefixtures("without_pictures")
 
 
@@ -74,11 +76,12 @@ def test_times_are_for_the_type_and_all_devices(tmp_path, monkeypatch, capsys):
     define_own(monkeypatch, "model.dtype=bfloat16")
     assert play(tmp_path, Commands(), "own", machine=machine, dry_run=True) == 0
     out = capsys.readouterr().out
-    # A quarter of four devices' is one device's.
-    assert "times are for 4 x H100: 4e+04 FLOP/s in bfloat16, 2e+04 FLOP/s in float32" in out
+    share = 4 * step_share(machine)
+    assert share == pytest.approx(4 * 0.13)
+    assert "times are for 4 x H100: 2.1e+04 FLOP/s in bfloat16, 1e+04 FLOP/s in float32" in out
     costs = re.findall(r"# \w+, seed 0: ([\d.e+]+) FLOPs, about (\d+) days", out)
     for (flops, days), rate in zip(costs, (4e4, 2e4), strict=True):
-        assert float(days) == pytest.approx(float(flops) / rate / 86400, rel=0.1)
+        assert float(days) == pytest.approx(float(flops) / (share * rate) / 86400, rel=0.1)
 
 
 def test_every_run_that_a_dry_run_names_can_be_asked_for(tmp_path, capsys):

@@ -242,8 +242,12 @@ def test_tables_that_differ_from_the_logs_are_found(tmp_path, monkeypatch, capsy
     results = tmp_path / "results"
     shutil.copy(RESULTS / "reproduction.py", results)
     (tmp_path / "docs").mkdir()
-    for path, name in (("README.md", "table2_small"), ("docs/reproduction.md", "experiments")):
-        (tmp_path / path).write_text(f"<!-- {name} -->\n\n<!-- end of {name} -->\n")
+    for path, *names in (
+        ("README.md", "table2_paper", "table2_small"),
+        ("docs/reproduction.md", "experiments"),
+    ):
+        empty = (f"<!-- {name} -->\n\n<!-- end of {name} -->\n" for name in names)
+        (tmp_path / path).write_text("".join(empty))
     monkeypatch.syspath_prepend(str(RESULTS))
 
     def differing(*words):

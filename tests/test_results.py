@@ -18,6 +18,7 @@ def test_every_log_is_of_a_finished_run_that_measured_every_test_image() -> None
     sizes = {
         ("digits", "test"): 500,
         ("tfds:cifar10", "test"): 10_000,
+        ("npz:cifar10", "test"): 10_000,
         ("tfds:cifar10", "train[90%:]"): 5_000,
         ("voc_segmentation:voc2012", "val"): 50,
         ("folder:JPEGImages", "test"): 16,

@@ -103,8 +103,10 @@ def _measure(
 
 
 def _begin(worker: Worker) -> dict[str, float]:
-    """Takes the first step, compilation included."""
-    return {"start_s": worker.start_s, "first_step_s": worker.ask("run", steps=1)["seconds"]}
+    """Takes the first step, compilation included, and says how long it took."""
+    first = worker.ask("run", steps=1)["seconds"]
+    print(f"{worker.name}: up in {worker.start_s:.0f} s, first step {first:.0f} s", file=sys.stderr)
+    return {"start_s": worker.start_s, "first_step_s": first}
 
 
 def check(contenders: dict[str, Worker], dtype: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
 from symskip_jax.reproduction.logs import typed
-from symskip_jax.reproduction.machine import STEP_SHARE, machine_text, step_rate
+from symskip_jax.reproduction.machine import machine_text, step_rate, step_share
 from symskip_jax.reproduction.running import (
     Execute,
     Job,
@@ -150,8 +150,8 @@ def _plan(
     rates = {it: step_rate(machine, it) for it in sorted({run_dtype(job.run) for job in jobs})}
     said = ", ".join(f"{rate:.2g} FLOP/s in {dtype}" for dtype, rate in rates.items())
     lines.append(
-        f"# times are for {machine_text(machine)}: {said}, which is {STEP_SHARE:.0%} of what large "
-        "matrix products reach here just now, as whole runs did on CPU cores; starting and "
+        f"# times are for {machine_text(machine)}: {said}, which is {step_share(machine):.0%} of "
+        "what large matrix products reach here just now, as whole runs did; starting and "
         "compiling, half a minute a command, come on top"
     )
     total, in_all, not_counted = 0.0, 0.0, 0

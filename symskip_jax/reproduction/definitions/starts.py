@@ -40,8 +40,9 @@ def settings_at(scale: Scale, smoke: tuple[str, ...] = SMOKE) -> tuple[str, ...]
 
 
 def few_saves_at(scale: Scale) -> tuple[str, ...]:
-    """Returns the settings of fine-tunings whose epochs are shorter than a save takes."""
-    return ("run.checkpoint_every=5.0",) if scale == "small" else ()
+    """Returns the settings of trainings whose epochs are shorter than a save takes."""
+    epochs = {"paper": 10.0, "small": 5.0}
+    return (f"run.checkpoint_every={epochs[scale]}",) if scale in epochs else ()
 
 
 def seeds_at(scale: Scale, paper: int, small: int) -> int:
