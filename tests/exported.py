@@ -34,8 +34,12 @@ def save_run(
     fade: tuple[float, float] | None = None,
     averaged: bool = False,
     step: int = 7,
+    recorded: dict[str, Any] | None = None,
 ) -> Any:
-    """Saves a checkpoint of an auto-encoder, or of a task's network, and returns its state."""
+    """Saves a checkpoint of an auto-encoder, or of a task's network, and returns its state.
+
+    What a fine-tuning records of its start is left out, but for what is given.
+    """
     config = config_of(*fields)
     optimizer = optax.sgd(0.1)
     model: Any
@@ -61,6 +65,6 @@ def save_run(
         other = tiny.make_state(model, optimizer, seed=1, size=size)
         state = state.replace(opt_state=Averaged(state.opt_state, other.variables))
     checkpoints = Checkpoints(workdir / "checkpoints", "psnr")
-    checkpoints.save(state, {**meta, "config": flat(config), "versions": {}})
+    checkpoints.save(state, {**meta, **(recorded or {}), "config": flat(config), "versions": {}})
     checkpoints.close()
     return state

@@ -1,6 +1,7 @@
 """`symskip import`: a run made of a file is the run it was exported from; what is no such file."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -132,21 +133,101 @@ def test_evaluate_and_restore_go_on_from_it(run: Path, imported: Path, tmp_path:
     assert pictures[0] == pictures[1]
 
 
-@pytest.mark.parametrize("part", ["autoencoder", "encoder"])
-def test_finetune_goes_on_from_it(run: Path, tmp_path: Path, part: str) -> None:
-    """One step without a rate: the encoder is still the exported one."""
-    file = export(run, tmp_path / "file.safetensors", "--part", part)
+ONE_EPOCH = (
+    *("--config.finetune.epochs=1", "--config.finetune.learning_rate=1e-30"),
+    *("--config.finetune.milestones=()", "--config.finetune.head_epochs=0"),
+    *THREE_LAYERS,
+)
+
+
+def how_learnt(file: Path) -> str:
+    """Returns the first sentence of what a card says of the data."""
+    card = file.with_name(f"{file.name}.md").read_text()
+    (found,) = re.findall(r"^## Data\n\n(.*) Licence of the data: unknown\.$", card, re.MULTILINE)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("part", "task", "learnt", "origin"),
+    [
+        (
+            *("autoencoder", None),
+            "Trained on `folder:photos, all`.",
+            "a pre-training on `folder:photos, all`",
+        ),
+        (
+            *("encoder", "classification"),
+            "Trained from scratch with 24 labels of `digits, train`.",
+            "a fine-tuning on `digits, train`",
+        ),
+    ],
+    ids=["autoencoder", "encoder"],
+)
+def test_finetune_goes_on_from_it(
+    run: Path, tmp_path: Path, part: str, task: str | None, learnt: str, origin: str
+) -> None:
+    """One epoch without a rate: the encoder is still the exported one. Cards say where from."""
+    others = ("--config.data.pretrain_name=folder:photos", "--config.data.pretrain_split=all")
+    recorded = {} if task is None else {"init_step": None}
+    fields = (*command.TINY[1:], *THREE_LAYERS, *others)
+    save_run(tmp_path / "theirs", *fields, task=task, recorded=recorded)
+    file = export(tmp_path / "theirs", tmp_path / "file.safetensors", "--part", part)
+    assert how_learnt(file) == learnt
     assert symskip("import", file, "--workdir", tmp_path / "init") == 0
     data = f"npz:{run.parent / 'images.npz'}"
-    one = ("--config.finetune.epochs=1", "--config.finetune.learning_rate=1e-30")
-    words = (*one, "--config.finetune.milestones=()", "--config.finetune.head_epochs=0")
-    words = (*words, *THREE_LAYERS, f"--init={tmp_path / 'init'}")
+    words = (*ONE_EPOCH, f"--init={tmp_path / 'init'}")
     assert symskip(*command.finetune(tmp_path / "out", data, *words)) == 0
     kernels = [
         load_variables(it).state["params"]["encoder"]["2"]["conv"]["kernel"]
-        for it in (run, tmp_path / "out")
+        for it in (tmp_path / "theirs", tmp_path / "out")
     ]
     np.testing.assert_array_equal(*kernels)
+    file = export(tmp_path / "out", tmp_path / "out.safetensors", "--part", "encoder")
+    said = f"Fine-tuned from {origin}, step 7, with 24 labels of `{data}, train`."
+    assert how_learnt(file) == said
+    assert symskip("import", file, "--workdir", tmp_path / "ours") == 0
+    assert how_learnt(export(tmp_path / "ours", tmp_path / "ours.safetensors")) == said
+
+
+def test_a_card_says_what_was_trained_from_scratch(tmp_path: Path) -> None:
+    data = command.write_images(tmp_path / "images.npz", train=24)
+    every = "--config.data.num_labels=0"
+    assert symskip(*command.finetune(tmp_path / "run", data, *ONE_EPOCH, every)) == 0
+    file = export(tmp_path / "run", tmp_path / "file.safetensors")
+    assert how_learnt(file) == f"Trained from scratch with 24 labels of `{data}, train`."
+
+
+@pytest.mark.parametrize(
+    ("task", "num_labels", "recorded", "said"),
+    [
+        (
+            *("classification", 40, {}),
+            "Trained with 40 labels of `digits, train`, from a start that was not recorded.",
+        ),
+        (
+            *("multi_label", 0, {"init_step": 1600}),
+            "Fine-tuned from a run whose data was not recorded, step 1,600, "
+            "with all labels of `digits, train`.",
+        ),
+        (
+            *("classification", 1, {"init_step": None}),
+            "Trained from scratch with 1 label of `digits, train`.",
+        ),
+        (
+            *("segmentation", 0),
+            {"init_step": 7, "num_labels": 1464, "origin": {"verb": "pretrain", "data": "a, b"}},
+            "Fine-tuned from a pre-training on `a, b`, step 7, "
+            "with 1,464 labels of `digits, train`.",
+        ),
+    ],
+    ids=["nothing", "step", "scratch", "all"],
+)
+def test_a_card_says_what_a_run_recorded_of_its_start(
+    task: str, num_labels: int, recorded: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    labels = f"--config.data.num_labels={num_labels}"
+    save_run(tmp_path, *THREE_LAYERS, labels, task=task, recorded=recorded)
+    assert how_learnt(export(tmp_path, tmp_path / "it.safetensors")) == said
 
 
 def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: Any) -> None:
@@ -159,6 +240,9 @@ def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: 
     again = export(workdir, tmp_path / "again.safetensors")
     a, b = (safetensors.numpy.load_file(it) for it in (file, again))
     tiny.assert_same(a, b)
+    assert (
+        how_learnt(again) == how_learnt(file) == f"Trained on `npz:{run.parent}/images.npz, train`."
+    )
 
 
 @pytest.mark.parametrize("task", [None, "classification"])
@@ -252,6 +336,18 @@ def test_a_file_that_somebody_changed_is_refused(
     assert "broken.safetensors" in message and part in message, message
 
 
+@pytest.mark.parametrize(
+    "origin", ["a network", {"verb": "steal", "data": "digits"}, {"verb": "pretrain"}]
+)
+def test_a_start_that_no_run_records_is_refused(origin: Any, tmp_path: Path, refused: Any) -> None:
+    save_run(tmp_path / "run", *THREE_LAYERS, task="classification", recorded={"init_step": 7})
+    file = export(tmp_path / "run", tmp_path / "it.safetensors")
+    broken = rewritten(
+        file, tmp_path / "broken.safetensors", lambda a, d: d["run"]["meta"].update(origin=origin)
+    )
+    assert "metadata are broken" in refused(broken)
+
+
 def test_what_is_no_such_file_is_refused(file: Path, tmp_path: Path, refused: Any) -> None:
     content = file.read_bytes()
     assert "there is no file" in refused(tmp_path / "nothing.safetensors")
@@ -295,19 +391,26 @@ def test_wrong_words_are_answered_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("field", "form"),
+    "field",
     [
-        ("skip_gate='learned'", "safetensors"),
-        ("skip_placement='after'", "onnx"),
-        ("bottleneck='channel_wise'", "onnx"),
+        "model.skip_gate='learned'",
+        "model.skip_placement='after'",
+        "model.bottleneck='channel_wise'",
+        "model.name='wide_resnet'",
     ],
 )
 def test_networks_that_torchs_names_cannot_say_are_refused(
-    field: str, form: str, tmp_path: Path, refused: Any
+    field: str, tmp_path: Path, refused: Any
 ) -> None:
-    save_run(tmp_path, *THREE_LAYERS, f"--config.model.{field.replace(chr(39), '')}")
-    message = refused("export", tmp_path, f"--format={form}")
-    assert f"model.{field}" in message and "--format stablehlo" in message
+    is_wide = "wide_resnet" in field  # whose encoder is no plain one either
+    network = ("--config.model.depth=10", "--config.model.widen=1") if is_wide else THREE_LAYERS
+    save_run(tmp_path, *network, f"--config.{field}".replace("'", ""))
+    for form in ("safetensors", "onnx"):
+        message = refused("export", tmp_path, f"--format={form}")
+        assert field in message and "--format stablehlo" in message
+        assert ("--part encoder" in message) != is_wide
+    if is_wide:
+        assert field in refused("export", tmp_path, "--format=onnx", "--part=encoder")
 
 
 def test_without_onnx_it_says_how_to_get_it(

@@ -121,7 +121,7 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
     table = symskip(
         *(
             *verb,
-            "--init_only",
+            "--init-only",
             *command.TINY,
             f"--config.data.name={probed['protocol']['data'][:-6]}",
         ),
@@ -143,8 +143,8 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
         (("--layers", "encoder.9.relu"), ["encoder.9.relu", "encoder.0.relu, encoder.1.relu"]),
         (("--config.probe.epochs=3",), ["config.probe.epochs (20 there, 3 here)", "--out"]),
         (("--config.probe.l2=()",), ["probe.l2=()", "at least one"]),
-        (("--init_only",), ["--init_only", "--config"]),
-        (("--init_only", "--step=3"), ["--step 3", "--init_only"]),
+        (("--init-only",), ["--init-only", "--config"]),
+        (("--init_only", "--step=3"), ["--step 3", "--init-only"]),
         (("--config.model.n=8",), ["config.model", "another network"]),
         (("--beside", "nowhere"), ["nowhere/probe.json", "symskip probe"]),
         (("--kind=pixels",), ["pixels", "classification"]),
@@ -178,7 +178,7 @@ def test_probes_of_another_run_are_refused_however_alike(run, probed, data, syms
 def test_images_of_more_than_one_class_are_not_probed(symskip, tmp_path, scheme, has):
     name = f"--config.data.name={scheme}:{write_devkit(tmp_path)}"
     options = ("--config.data.test_split=val", f"--workdir={tmp_path / 'run'}")
-    message = symskip("probe", "--init_only", *command.TINY, name, *options)
+    message = symskip("probe", "--init-only", *command.TINY, name, *options)
     assert has in message and "--config.data.name" in message
     assert not (tmp_path / "run").exists()
 

@@ -1,5 +1,6 @@
 """The documentation site: built without a warning, no link astray, no other host asked."""
 
+import argparse
 import ast
 import html
 import os
@@ -108,8 +109,10 @@ def test_commands_are_all_there_with_their_arguments(site: Path) -> None:
     choices = parser()._subparsers._group_actions[0].choices  # pyright: ignore
     for verb, of_verb in choices.items():
         assert f"symskip {verb}" in said
-        for option in of_verb._option_string_actions:
-            assert option in said or option == "-h" or option == "--help", option
+        for option, action in of_verb._option_string_actions.items():
+            is_shown = action.help != argparse.SUPPRESS and option not in ("-h", "--help")
+            assert (option in said) or not is_shown, option
+    assert argparse.SUPPRESS not in said
     assert "stopped by SIGTERM before the first step" in said  # of the README's table
 
 

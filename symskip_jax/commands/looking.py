@@ -13,7 +13,7 @@ examples:
   symskip probe --workdir runs/4k
   symskip probe --workdir runs/4k-ft --kind classification --beside runs/4k
   symskip probe --workdir runs/4k --kind linear few_shot knn --layers encoder.3.relu
-  symskip probe --config configs/cifar10_4k.py --workdir runs/4k-untrained --init_only
+  symskip probe --config configs/cifar10_4k.py --workdir runs/4k-untrained --init-only
 """,
     "visualize": """\
 examples:
@@ -59,10 +59,12 @@ def describe(add: AddVerb) -> None:
     )
     probe.add_argument("--config", metavar="FILE", help=_CONFIG)
     probe.add_argument(
-        "--init_only",
+        "--init-only",
         action="store_true",
         help="the network of --config, untrained, as a control; WORKDIR is only written to",
     )
+    # As it was called at first, and as commands in `results` have it.
+    probe.add_argument("--init_only", action="store_true", help=argparse.SUPPRESS)
     visualize = add(
         "visualize", "what a network has learned, in pictures and on one page; or one of them", True
     )
@@ -126,7 +128,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
         if arguments.init_only and arguments.step != "latest":
             raise UserError(
-                f"--step {arguments.step} means nothing with --init_only: leave one of them away"
+                f"--step {arguments.step} means nothing with --init-only: leave one of them away"
             )
         probe(
             arguments.workdir,

@@ -13,6 +13,7 @@ from symskip_jax.config import config_from_flat
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.evaluate import choose_step, skip_strength
+from symskip_jax.experiments.origin import how_learnt
 from symskip_jax.interop import naming
 from symskip_jax.interop.facts import NetworkFacts, to_json
 from symskip_jax.interop.model_card import model_card
@@ -27,6 +28,7 @@ from symskip_jax.training.workdir import make_workdir
 _KEPT = (
     *("verb", "task", "spec", "channels", "class_names", "normalization", "config", "versions"),
     *("skip", "skip_placement", "skip_gate", "bottleneck", "skip_fade_steps"),
+    *("num_labels", "init_step", "origin"),
 )
 # What parts of the configuration say nothing of the network.
 _NOT_OF_NETWORK = ("run.", "probe.", "evaluation.")
@@ -78,7 +80,7 @@ def export(
     restored = load_variables(workdir, choose_step(workdir, step))
     number = int(restored.state["step"])
     exported = exported_part(restored.meta, number, choose_part(restored.meta, part, workdir))
-    facts, config, model = exported
+    facts, _, model = exported
     if out is None:
         out = workdir / "exports" / f"{facts.part}_{number:08d}.{form}"
     variables = variables_of_part(facts.part, setup.variables_of(restored))
@@ -101,7 +103,7 @@ def export(
         network=facts,
         step=number,
         figures=_figures(workdir, number),
-        data=_data(config, restored.meta["verb"]),
+        how_learnt=how_learnt(restored.meta),
         data_license=data_license,
         config={
             key: value
@@ -210,15 +212,6 @@ def _figures(workdir: Path, step: int) -> dict[str, Any] | None:
         return None
     tests = [it for it in read_metrics(workdir) if it["split"] == "test" and it["step"] <= step]
     return tests[-1] if tests else None
-
-
-def _data(config: ConfigDict, verb: str) -> str:
-    data = config.data
-    if verb == "pretrain":
-        name, split = data.pretrain_name or data.name, data.pretrain_split or data.train_split
-    else:
-        name, split = data.name, data.train_split
-    return f"{name}, {split}"
 
 
 def _write(files: Mapping[Path, bytes]) -> None:

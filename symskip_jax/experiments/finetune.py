@@ -18,6 +18,7 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import Input, load_train_and_test
+from symskip_jax.experiments.origin import origin_of
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
 from symskip_jax.experiments.tasks import Task, make_task, require_labels
 from symskip_jax.training.averaging import (
@@ -146,6 +147,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
             "channels": channels,
             "class_names": list(task.class_names),
             "normalization": normalization._asdict(),
+            "num_labels": int(train.can_be_drawn().sum()),
+            "origin": None if start is None else origin_of(start.meta),
         },
         plan=plan,
         fresh_state=fresh_state,

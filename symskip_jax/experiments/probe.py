@@ -138,7 +138,7 @@ def probe(
 
 def _untrained_config(config_path: str | None, overrides: Sequence[str]) -> ConfigDict:
     if config_path is None:
-        raise UserError("--init_only needs --config: it says which network")
+        raise UserError("--init-only needs --config: it says which network")
     config = load_config(config_path, overrides)
     check_config(config)
     return config
@@ -158,10 +158,10 @@ def _require_one_class(data: Input) -> tuple[str, ...]:
 
 def _with_labels(config: ConfigDict, data: Input) -> ConfigDict:
     """Returns a copy whose draw for fine-tuning is the probes' own."""
-    labelled = int((data.can_be_drawn() & (data.labels() >= 0)).sum())
+    drawable = int(data.can_be_drawn().sum())
     copied = config.copy_and_resolve_references()
     wanted = config.probe.num_labels
-    copied.data.num_labels = wanted if wanted < labelled else 0
+    copied.data.num_labels = wanted if wanted < drawable else 0
     return copied
 
 

@@ -31,7 +31,7 @@ def model_card(
     network: NetworkFacts,
     step: int,
     figures: Mapping[str, Any] | None,
-    data: str,
+    how_learnt: str,
     data_license: str | None,
     config: Mapping[str, Any],
 ) -> str:
@@ -46,7 +46,7 @@ def model_card(
         network: what it is.
         step: of the checkpoint, in steps of the run.
         figures: what the run measured on its test images last, up to that step; None for nothing.
-        data: what it was trained on, as the configuration names it.
+        how_learnt: a sentence: on which data, and what training started from.
         data_license: of the data; None where nobody said.
         config: fields of the configuration, by dotted name.
     """
@@ -58,7 +58,7 @@ def model_card(
         "## Load it",
         _loading(name, form, network),
         "## Data",
-        f"Trained on `{data}`. Licence of the data: {data_license or 'unknown'}.",
+        f"{how_learnt} Licence of the data: {data_license or 'unknown'}.",
         "## Measured by the run",
         _figures_table(step, figures),
         "## Configuration",

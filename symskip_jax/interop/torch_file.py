@@ -57,7 +57,17 @@ class OnPixels(nn.Module):
         return images * self.std + self.mean
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Returns what the network makes of pixels."""
+        """Returns what the network makes of pixels.
+
+        Args:
+            pixels: [B, C, H, W], 0 to 255, of any dtype.
+
+        Returns:
+            As the class says, of the dtype of `mean`.
+
+        Raises:
+            RuntimeError: the network does not take images of their shape.
+        """
         outputs = self.network(self.normalize(pixels))
         if self.facts.part == "autoencoder":
             return self.denormalize(outputs).clamp(0, 255)

@@ -20,43 +20,63 @@ from symskip_jax.interop import naming
 
 __all__ = ["AutoEncoder", "Classifier", "Encoder", "Segmenter"]
 
-# (kernel, stride, width) from the image to the deepest features.
+# (kernel, stride, width) from the image to the deepest features; kernels are odd and no smaller
+# than their strides.
 Table = Sequence[tuple[int, int, int]]
 Skip = Literal["symmetric", "none"]
 
 
 class ConvLayer(nn.Module):
-    """A convolution, and the BatchNorm that its output goes through; without one it has a bias."""
+    """A convolution with its BatchNorm, or with a bias in its place; the networks call the parts.
+
+    Attributes:
+        conv: [B, fan_in, H, W] -> [B, width, ceil(H / stride), ceil(W / stride)].
+        bn: of its output; None where there is none.
+    """
 
     def __init__(
         self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
     ) -> None:
+        """Builds the layer.
+
+        Args:
+            fan_in: channels of what comes in.
+            kernel: odd.
+            stride: no more than the kernel.
+            width: channels of what goes out.
+            batch_norm: whether it has BatchNorm; where not, it has a bias.
+        """
         super().__init__()
         pad, bias = kernel // 2, not batch_norm
         self.conv = nn.Conv2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
-        if batch_norm:
-            self.bn = nn.BatchNorm2d(width)
-
-    def activate(self, raw: Tensor) -> Tensor:
-        """Returns what the next layer is given."""
-        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
+        self.bn = nn.BatchNorm2d(width) if batch_norm else None
 
 
 class DeconvLayer(nn.Module):
-    """A deconvolution and its BatchNorm; the last one, or one without, has a bias instead."""
+    """A deconvolution with its BatchNorm, or with a bias in its place, as the last one has.
+
+    Attributes:
+        deconv: [B, fan_in, h, w] -> [B, width, H, W] for the `output_size` (H, W) that it is called
+            with, of which a convolution of the same kernel and stride makes (h, w).
+        bn: of its output; None where there is none.
+    """
 
     def __init__(
         self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
     ) -> None:
+        """Builds the layer.
+
+        Args:
+            fan_in: channels of what comes in.
+            kernel: odd.
+            stride: no more than the kernel.
+            width: channels of what goes out.
+            batch_norm: whether it has BatchNorm; where not, it has a bias.
+        """
         super().__init__()
         pad, bias = kernel // 2, not batch_norm
         self.deconv = nn.ConvTranspose2d(fan_in, width, kernel, stride, padding=pad, bias=bias)
-        if batch_norm:
-            self.bn = nn.BatchNorm2d(width)
-
-    def activate(self, raw: Tensor) -> Tensor:
-        """Returns what the next layer is given."""
-        return torch.relu(self.bn(raw) if hasattr(self, "bn") else raw)
+        self.bn = nn.BatchNorm2d(width) if batch_norm else None
 
 
 class Encoder(nn.Module):
@@ -82,7 +102,14 @@ class Encoder(nn.Module):
         self.encoder = _make_encoder(layers, channels, batch_norm)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the features."""
+        """Returns the features.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, width, h, w]; a stride of s maps n to ceil(n / s).
+        """
         return _encode(self.encoder, images)[0]
 
 
@@ -124,7 +151,14 @@ class AutoEncoder(nn.Module):
         self.skip_strength = skip_strength
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the reconstruction."""
+        """Returns the reconstruction: the images, and what the network adds to them.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, C, H, W] normalised.
+        """
         x, sizes, raws = _encode(self.encoder, images)
         x = _decode(self.decoder, x, sizes, raws, self.skip, self.skip_strength)
         last: Any = self.decoder[0]
@@ -164,7 +198,14 @@ class Segmenter(nn.Module):
         self.skip: Skip = skip
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Returns the logits.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, num_classes, H, W].
+        """
         x, sizes, raws = _encode(self.encoder, images)
         layers = [None, *(layer for name, layer in self.decoder.items() if name != "classes")]
         return self.decoder["classes"](_decode(layers, x, sizes, raws, self.skip))
@@ -204,7 +245,7 @@ class Classifier(nn.Module):
             num_classes: length of the logits.
             head: see `symskip_jax.Spec`.
             hidden: widths of the hidden layers of a `fully_connected` head.
-            image_size: (H, W) that a `fully_connected` head serves; others serve any.
+            image_size: (H, W) that a `fully_connected` head serves; the others serve any.
             batch_norm: whether layers have BatchNorm; where not, they have biases.
         """
         super().__init__()
@@ -226,7 +267,17 @@ class Classifier(nn.Module):
         self.head["classes"] = nn.Linear(fan_in, num_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Returns the logits."""
+        """Returns the logits.
+
+        Args:
+            images: [B, C, H, W] normalised.
+
+        Returns:
+            [B, num_classes].
+
+        Raises:
+            RuntimeError: a `fully_connected` head is given features of another size.
+        """
         x, _, _ = _encode(self.encoder, images)
         if self.kind == "conv_pool":
             return self.head["classes"](x).mean((2, 3))
@@ -240,11 +291,14 @@ def to_state_dict(tree: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor
     """Gives a Flax tree (parameters, gradients or statistics) the names and layouts of a model.
 
     Args:
-        tree: nested dicts of arrays.
-        model: of those above. It only tells what head there is.
+        tree: nested dicts of arrays, of the whole network.
+        model: one of those above. It only tells what head there is.
 
     Returns:
-        Tensors of the arrays' dtypes on the CPU, by name.
+        Tensors of the arrays' dtypes on the CPU, by name; they share no memory with the arrays.
+
+    Raises:
+        TypeError: torch has not the dtype of an array, as NumPy's of bfloat16.
     """
     arrays = naming.to_torch(tree, getattr(model, "kind", None))
     return {name: torch.tensor(array) for name, array in arrays.items()}
@@ -254,6 +308,11 @@ def load_variables(
     model: nn.Module, params: Mapping[str, Any], batch_stats: Mapping[str, Any]
 ) -> None:
     """Copies Flax variables into a model, every tensor of it and nothing else.
+
+    Args:
+        model: one of those above; it is changed, and keeps its dtypes and its device.
+        params: nested dicts of arrays, as of `symskip_jax.TrainState`.
+        batch_stats: likewise; empty where there is no BatchNorm.
 
     Raises:
         RuntimeError: they are of another network.
@@ -278,6 +337,11 @@ def _make_decoder(layers: Table, channels: int, batch_norm: bool) -> list[Deconv
     ]
 
 
+def _activate(layer: Any, raw: Tensor) -> Tensor:
+    """Returns what the next layer is given."""
+    return torch.relu(raw if layer.bn is None else layer.bn(raw))
+
+
 def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size], list[Tensor]]:
     """Returns the features, and of each layer the (height, width) of its input and its output."""
     sizes, raws = [], []
@@ -285,7 +349,7 @@ def _encode(encoder: nn.ModuleList, x: Tensor) -> tuple[Tensor, list[torch.Size]
     for layer in encoder:
         sizes.append(x.shape[-2:])
         raws.append(layer.conv(x))
-        x = layer.activate(raws[-1])
+        x = _activate(layer, raws[-1])
     return x, sizes, raws
 
 
@@ -308,5 +372,5 @@ def _decode(
         if number in joined:
             carried = raws[joined[number] - 1]
             x = x + (carried if skip_strength == 1 else skip_strength * carried)
-        x = layer.activate(x)
+        x = _activate(layer, x)
     return x

@@ -38,7 +38,8 @@ def _lines(command: argparse.ArgumentParser) -> Iterator[str]:
     yield textwrap.fill(usage.replace(" [-h]", ""), 72, subsequent_indent="    ")
     yield "```\n"
     for group in command._action_groups:
-        rows = [it for it in group._group_actions if not isinstance(it, argparse._HelpAction)]
+        shown = [it for it in group._group_actions if it.help != argparse.SUPPRESS]
+        rows = [it for it in shown if not isinstance(it, argparse._HelpAction)]
         if not rows:
             continue
         yield f"{_prose(group.description)}\n" if group.description else ""
