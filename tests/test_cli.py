@@ -91,6 +91,20 @@ def test_the_version():
     assert command.succeed("--version").stdout == f"symskip {__version__}\n"
 
 
+@pytest.mark.parametrize("arguments", [command.pretrain, command.finetune])
+def test_a_dry_run_checks_the_configuration_and_leaves_nothing(arguments, tmp_path, capfd):
+    def dry_run(*more: str) -> tuple[int, str, str]:
+        words = arguments(tmp_path / "run", "folder:nowhere", *more, "--dry-run")
+        return cli.main([*map(str, words)]), *capfd.readouterr()
+
+    status, out, err = dry_run()
+    assert (status, err) == (0, "") and "nothing wrong" in out
+    for wrong in ("pretrain.batchsize=3", "model.dropout=2", "model.width_multiplier=1e-3"):
+        status, out, err = dry_run(f"--config.{wrong}")
+        assert (status, out) == (2, "") and wrong.partition("=")[0] in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):
     result = pretrained[1]
     assert result.stdout == ""
