@@ -1,5 +1,8 @@
 """What is answered with one line instead of a traceback."""
 
+import difflib
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """What a person got wrong: a name, a path, a value.
@@ -35,3 +38,15 @@ class LostProcessError(Exception):
 
 class UnsavedError(Exception):
     """The run has ended or was asked to stop, and its state could not be saved."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, always: bool = False) -> str:
+    """Returns "; did you mean KNOWN?", for the end of a message, or "" where none is near.
+
+    Args:
+        name: that there is not.
+        known: those that there are.
+        always: name the nearest, however far.
+    """
+    close = difflib.get_close_matches(name, [*known], n=1, cutoff=0.0 if always else 0.6)
+    return f"; did you mean {close[0]}?" if close else ""

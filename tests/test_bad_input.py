@@ -69,7 +69,8 @@ def assert_names(message: str, *parts: object) -> None:
     ("arguments", "parts"),
     [
         ((), ["VERB", "symskip --help"]),
-        (("pretrian",), ["pretrian", "pretrain", "finetune"]),
+        (("pretrian",), ["pretrian", "finetune", "did you mean pretrain?", "symskip --help"]),
+        (("data", "chek"), ["chek", "did you mean check?", "symskip data --help"]),
         (("pretrain", "--workdir=w"), ["--config", "symskip pretrain --help"]),
         (("pretrain", "--workdir=w", "--config"), ["--config", "expected one argument"]),
         (("data", "lost"), ["lost", "list"]),

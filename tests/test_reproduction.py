@@ -189,3 +189,12 @@ def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):
         assert f"--seeds {none} names none" in said("table2", f"--seeds={none}")
     assert "--data cifar=x must be ROLE=NAME" in said("table2", "--data", "cifar=x")
     assert "invalid choice: 'tiny'" in said("table2", "--scale", "tiny")
+    for wrong, meant in (
+        (["tabel2"], "table2"),
+        (["table2", "--only=skipp"], "skip"),
+        (["table2", "--only=pre-trained with skip"], "pre-trained with skips"),
+        (["table2", "--data=cifer10=x"], "cifar10"),
+        (["table2", "--scale=smal"], "small"),
+    ):
+        assert f"; did you mean {meant}?" in said(*wrong)
+    assert "did you mean" not in said("nothing-like-it") + said("table2", "--only=zzz")

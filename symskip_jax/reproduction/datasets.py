@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 
 _SLICE = re.compile(r"(\w+)\[(?:(\d+)%)?:(?:(\d+)%)?\]")
 
@@ -65,6 +65,7 @@ def chosen_names(choices: Sequence[str]) -> dict[str, str]:
             raise UserError(
                 f"--data {choice} must be ROLE=NAME, with a role of {', '.join(names)}, "
                 "and a dataset's name as in `symskip data list`"
+                + ("" if role in names else did_you_mean(role, names))
             )
         names[role] = name
     return names
