@@ -12,6 +12,10 @@ class UserError(Exception):
     """
 
 
+class MissingDataError(UserError):
+    """There is no dataset of that name, or not where it is looked for."""
+
+
 class NoSuchSplitError(UserError):
     """The dataset is there, and has no split of that name."""
 

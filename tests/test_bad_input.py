@@ -188,10 +188,17 @@ def test_the_config_file(refused, workdir, config, parts):
     [
         ("digit", ["digit", "digits"]),
         ("mnist", ["mnist", "tfds:mnist"]),
-        ("tfds:cifar10", ["tfds:cifar10", "symskip data prepare cifar10"]),
+        (
+            "tfds:cifar10",
+            [
+                *("tfds:cifar10", "symskip data prepare cifar10", "set TFDS_DATA_DIR"),
+                "--config.data.name=NAME",
+            ],
+        ),
         ("tfds:cifar11", ["tfds:cifar11", "tfds:cifar10"]),
-        ("npz:nowhere.npz", ["npz:nowhere.npz", "does not exist"]),
-        ("folder:nowhere", ["folder:nowhere", "does not exist"]),
+        ("npz:nowhere.npz", ["npz:nowhere.npz does not exist", "--config.data.name=NAME"]),
+        ("folder:nowhere", ["folder:nowhere does not exist", "--config.data.name=NAME"]),
+        ("voc:nowhere", ["voc:nowhere is no folder", "--config.data.name=NAME"]),
         ("", ["digits", "folder:"]),
     ],
 )
