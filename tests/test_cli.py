@@ -273,3 +273,31 @@ def test_a_folder_of_images_is_pretrained_on_and_finetuned(tmp_path, capfd):
     figures = json.loads(capfd.readouterr().out)
     # A tenth of each class is kept for the test; a dark image is easily told from a light one.
     assert figures["count"] == 5 and figures["accuracy"] == 1.0
+
+
+def test_images_without_a_label_are_pretrained_on_and_left_out_afterwards(tmp_path, capfd):
+    folder = tmp_path / "photos"
+    for i, image in enumerate(noise_images(60, 8, 8, 3)):
+        write_image(folder / f"{i:02}.png", image)
+    # Of the first 10 there is no row, of the next 10 no label.
+    rows = [f"{i:02}.png,{('', '', 'ant', 'bee')[i % 4 if i >= 20 else 0]}" for i in range(10, 60)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *rows]))
+
+    def symskip(*words: object) -> str:
+        assert cli.main([*map(str, words)]) == 0
+        return capfd.readouterr().err
+
+    name, run = f"folder:{folder}", tmp_path / "finetune"
+    assert f"{name} train: 54 images" in symskip(
+        *command.pretrain(tmp_path / "pretrain", name, *SHORT)
+    )
+    every_label = "--config.data.num_labels=0"
+    said = symskip(*command.finetune(run, name, *SHORT, every_label))
+    left_out = "images have no label and are left out, the first is"
+    assert f"{name} train: 36 of 54 {left_out} {folder / '00.png'}\n" in said
+    assert f"{name} train: 18 images" in said and f"{name} test: 2 images" in said
+    assert f"{name} test: 4 of 6 {left_out}" in symskip("evaluate", "--workdir", run)
+    assert json.loads((run / "evaluation.json").read_text())["count"] == 2
+    layer = ("--kind=linear", "--layers=encoder.0.relu")
+    said = symskip("probe", "--workdir", tmp_path / "pretrain", *layer)
+    assert "18 images to learn from, 2 to measure on" in said
