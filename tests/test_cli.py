@@ -108,7 +108,7 @@ def test_a_dry_run_checks_the_configuration_and_leaves_nothing(arguments, tmp_pa
 def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):
     result = pretrained[1]
     assert result.stdout == ""
-    train, test, *lines = result.stderr.splitlines()
+    train, test, *lines, last = result.stderr.splitlines()
     assert "train: 48 images, resident in memory, 0.0 MiB" in train
     assert "test: 16 images, resident in memory" in test
     assert [line.split()[:5] for line in lines] == [
@@ -120,12 +120,16 @@ def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained)
     assert all(re.search(r"loss \S+ PSNR [\d.]+ dB", line) for line in lines)
     assert all("images/s" in line for line in lines[::2])
     assert all(re.search(r"\(input [\d.]+ dB\) SSIM [\d.]+", line) for line in lines[1::2])
+    workdir = pretrained[0]
+    sheets = f"reconstructions in {workdir / 'images'}"
+    assert last == f"results are in {workdir}, {sheets}; next: symskip report {workdir}"
 
 
 def test_a_finetuning_prints_its_accuracy(finetuned):
-    lines = finetuned[1].stderr.splitlines()[2:]
+    _, _, *lines, last = finetuned[1].stderr.splitlines()
     assert len(lines) == 6 and all(LINE.match(line) for line in lines)
     assert all(re.search(r"accuracy [\d.]+%", line) for line in lines)
+    assert last == f"results are in {finetuned[0]}; next: symskip report {finetuned[0]}"
 
 
 def test_a_pretraining_leaves_what_the_readme_says(pretrained):
@@ -273,6 +277,23 @@ def test_a_folder_of_images_is_pretrained_on_and_finetuned(tmp_path, capfd):
     figures = json.loads(capfd.readouterr().out)
     # A tenth of each class is kept for the test; a dark image is easily told from a light one.
     assert figures["count"] == 5 and figures["accuracy"] == 1.0
+
+
+def test_what_a_command_meets_again_and_again_it_says_once(tmp_path):
+    for split, count in (("train", 16), ("test", 4)):
+        for i, image in enumerate(noise_images(count, 8, 8, 3)):
+            write_image(tmp_path / "photos" / split / f"{i}.png", image)
+    (tmp_path / "photos" / "notes.txt").touch()
+    broken = tmp_path / "photos" / "test" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    more = ("--config.data.bad_image=skip", "--config.data.input=streamed")
+    for evaluations in (2, 0):  # the second start finds all done
+        result = command.succeed(
+            *command.pretrain(tmp_path / "run", f"folder:{tmp_path / 'photos'}", *SHORT, *more)
+        )
+        assert result.stderr.count("passed over 1 files") == 1
+        assert result.stderr.count(f"left out {broken}") == 1
+        assert result.stderr.count(" test: loss") == evaluations
 
 
 def test_images_without_a_label_are_pretrained_on_and_left_out_afterwards(tmp_path, capfd):

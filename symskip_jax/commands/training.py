@@ -1,6 +1,7 @@
 """`symskip quickstart`, `pretrain`, `finetune` and `evaluate`."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,7 +133,19 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         from symskip_jax.experiments.finetune import finetune
 
         finetune(config, workdir, arguments.init)
+    _say_where(arguments.verb, workdir)
     return 0
+
+
+def _say_where(verb: str, workdir: Path) -> None:
+    """Tells where the results are, and what shows them."""
+    from symskip_jax.data.gcs import is_bucket
+    from symskip_jax.training.processes import say
+
+    sheets = f", reconstructions in {workdir / 'images'}" if verb == "pretrain" else ""
+    # A page is made of folders on this machine.
+    page = "" if is_bucket(workdir) else f"; next: symskip report {shlex.quote(str(workdir))}"
+    say(f"results are in {workdir}{sheets}{page}")
 
 
 def _check(config: "ConfigDict", verb: str) -> None:
