@@ -29,10 +29,11 @@ take_flags() {
                 shift
                 arguments+=("$@")
                 return ;;
-            --config.*)
+            --config.*=*)
                 arguments+=("$1")
                 shift
                 continue ;;
+            --config.*) die "$1 needs its value behind it, as $1=VALUE" ;;
             "") die "an empty argument; --help lists what there is" ;;
             --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
         esac
@@ -50,7 +51,8 @@ take_flags() {
                     *) printf -v "$variable" %s "$2" ;;
                 esac
                 shift ;;
-            *) die "unknown argument \"$1\"; --help lists what there is" ;;
+            *) die "unknown argument \"$1\": what is for symskip comes behind --," \
+                "and --help lists the rest" ;;
         esac
         shift
     done
@@ -66,6 +68,49 @@ require_counts() {
                 die "--$name takes a whole number from 1 on, not \"${!variable}\"" ;;
         esac
     done
+}
+
+# require_verb: of `arguments`, where they are the whole command.
+require_verb() {
+    case ${arguments[0]-} in
+        pretrain | finetune) ;;
+        *) die "needed: -- pretrain or -- finetune, and behind it all that is for symskip" ;;
+    esac
+}
+
+# check_command SYMSKIP WORD...: has symskip check its own arguments, where it can be run here. Ends
+# the script with its line and 2 where it refuses them.
+check_command() {
+    local said status=0
+    if ! command -v "$1" >/dev/null; then
+        say "the configuration is not checked: there is no symskip here"
+        return
+    fi
+    said=$("$@" --dry-run 2>&1 >/dev/null </dev/null) || status=$?
+    said=${said##*$'\n'}
+    case $status in
+        0) ;;
+        2)
+            printf '%s\n' "$said" >&2
+            exit 2 ;;
+        *) say "the configuration is not checked: $said" ;;
+    esac
+}
+
+# check_pretraining CONFIG WORD...: of `symskip pretrain --config`, for what runs elsewhere.
+# shellcheck disable=SC2154 # those that call it set `here`
+check_pretraining() {
+    local file=${1%%:*}
+    if [ "$no_check" ]; then return; fi
+    case $file in
+        */* | *.py)
+            if [ ! -e "$file" ]; then
+                say "the configuration is not checked: $file is not here"
+                return
+            fi ;;
+    esac
+    check_command "$(command -v symskip || echo "$here/../.venv/bin/symskip")" \
+        pretrain --config "$@"
 }
 
 # Sets `symskip` to the command, if no flag has. $1: the folder that may have it in .venv.

@@ -30,6 +30,8 @@ usage: launch/gke.sh [VERB] [FLAG...] [--config.KEY=VALUE...] [-- ARGUMENT...]
   --service-account S    default default: the Kubernetes account that may write to the bucket
   --max-restarts N       default 100; each preemption counts
   --namespace N          default: that of kubectl's context
+  --no-check             do not have a symskip that is here check the configuration first, as where
+                         the image has another version
   --dry-run              send nothing; print the command lines, of start those of a first one
   -- ARGUMENT...         for `symskip pretrain`, as they are
 
@@ -56,6 +58,7 @@ config=imagenet
 service_account=default
 max_restarts=100
 namespace=
+no_check=
 
 # matching FLAG VALUE PATTERN MEANING
 matching() { [[ $2 =~ ^($3)$ ]] || die "$1 $4, not \"$2\""; }
@@ -69,13 +72,14 @@ check() {
     [ "$image" ] || die "needed: a container image with symskip in it, by --image"
     matching --image "$image" '[A-Za-z0-9][A-Za-z0-9._:/@-]*' "takes the name of an image"
     bucket=${bucket%/}
+    [ ! "$bucket" ] || matching --bucket "$bucket" 'gs://.+' "takes gs://..., as all machines see it"
     workdir=${workdir:-${bucket:+$bucket/runs/$name}}
     data_dir=${data_dir:-${bucket:+$bucket/tensorflow_datasets}}
     if [ ! "$workdir" ] || [ ! "$data_dir" ]; then
         die "needed: --bucket gs://..., or both --workdir gs://... and --data-dir gs://..."
     fi
-    matching --workdir "$workdir" 'gs://.+' "takes gs://..., where all machines see it"
-    matching --data-dir "$data_dir" 'gs://.+' "takes gs://..., where all machines see it"
+    matching --workdir "$workdir" 'gs://.+' "takes gs://..., as all machines see it"
+    matching --data-dir "$data_dir" 'gs://.+' "takes gs://..., as all machines see it"
     matching --accelerator "$accelerator" 'tpu[-a-z0-9]+' "takes GKE's name of a TPU"
     matching --topology "$topology" '[1-9][0-9]*(x[1-9][0-9]*){1,2}' "takes AxB or AxBxC"
     matching --service-account "$service_account" "$label" "takes a-z, 0-9 and -"
@@ -85,6 +89,8 @@ check() {
     hosts=$((chips / chips_per_host))
     [ $((hosts * chips_per_host)) -eq "$chips" ] ||
         die "--topology $topology has $chips chips, which machines of $chips_per_host do not share"
+    check_pretraining "$config" "--config.data.data_dir=$data_dir" \
+        ${arguments[@]+"${arguments[@]}"}
 }
 
 # A list of strings, as YAML and JSON write it. Kubernetes reads $$ as $, and $(NAME) as a variable.
@@ -147,7 +153,7 @@ start() {
 
 take_flags "start print follow status stop delete" "--name --image --bucket --workdir --data-dir \
     --accelerator --topology --chips-per-host --config --service-account --max-restarts \
-    --namespace" "" "$@"
+    --namespace" "--no-check" "$@"
 verb=${verb:-start}
 check
 pods="--selector=jobset.sigs.k8s.io/jobset-name=$name"

@@ -99,8 +99,10 @@ watch() {
 
 take_flags "" "--processes --devices --port --grace --symskip" "" "$@"
 require_counts processes grace ${devices:+devices} ${port:+port}
-[ ${#arguments[@]} -gt 0 ] || die "needed: -- and what symskip is to do"
+require_verb
 find_symskip "$here/.."
+# Without a dry run the processes say it themselves at once.
+if [ "$dry_run" ]; then check_command "$symskip" "${arguments[@]}"; fi
 port=${port:-$(free_port)}
 # Groups of their own, so that a Ctrl-C reaches each process once and not as if it were ignored.
 set -m

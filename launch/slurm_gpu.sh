@@ -104,9 +104,7 @@ queue_again() {
 take_flags "" "--nodes --gpus-per-node --cpus-per-gpu --time --partition --symskip --max-requeues \
     --sbatch-flag" "" "$@"
 require_counts nodes gpus-per-node cpus-per-gpu max-requeues
-case ${arguments[0]-} in
-    pretrain | finetune) ;;
-    *) die "needed: -- pretrain or -- finetune, and what symskip is to do" ;;
-esac
+require_verb
 find_symskip "$PWD"
+if [ "$dry_run" ] || [ ! "${SLURM_JOB_ID-}" ]; then check_command "$symskip" "${arguments[@]}"; fi
 if [ "${SLURM_JOB_ID-}" ]; then job; else submit; fi

@@ -44,6 +44,8 @@ Each flag can also be set by the variable beside it; the flag wins.
   --ssh-flag FLAG      for `tpu-vm ssh` and `scp`, as --ssh-flag=--internal-ip; repeatable
   --delete-at-end      delete the slice when `start` ends, finished or given up, but not when it was
                        stopped or left
+  --no-check           do not have a symskip that is here check the configuration first, as where
+                       that of --source is another version
   --dry-run            send nothing; print the command lines, of `start` those of a first one
   -- ARGUMENT...       for `symskip pretrain`, as they are
 
@@ -82,9 +84,13 @@ grace=${SYMSKIP_GRACE-900}
 create_flags=()
 ssh_flags=()
 delete_at_end=
+no_check=
 
 check() {
     [ "$project" ] || die "needed: the project of the TPUs, by --project or SYMSKIP_PROJECT"
+    case $type in
+        "" | *[!a-z0-9-]*) die "--type takes a type of TPU as v4-128, not \"$type\"" ;;
+    esac
     case $type in v4-*) zone=${zone:-us-central2-b} ;; esac
     [ "$zone" ] || die "needed: a zone that has $type, by --zone or SYMSKIP_ZONE"
     case $type in
@@ -106,6 +112,7 @@ check() {
     [ ! "$revision" ] || [ "$source" ] || die "--revision needs --source; a checkout goes as it is"
 
     bucket=${bucket%/}
+    [ ! "$bucket" ] || require_bucket "" --bucket "$bucket"
     workdir=${workdir:-${bucket:+$bucket/runs/$name}}
     data_dir=${data_dir:-${bucket:+$bucket/tensorflow_datasets}}
     if [ "$verb" = start ]; then
@@ -115,6 +122,10 @@ check() {
         require_bucket "" --workdir "$workdir"
     fi
     workdir=${workdir%/}
+    if [ "$verb" = start ]; then
+        check_pretraining "$config" "--config.data.data_dir=$data_dir" \
+            ${arguments[@]+"${arguments[@]}"}
+    fi
 }
 
 require_bucket() {
@@ -265,7 +276,7 @@ main() {
     local newest
     take_flags "start follow status stop delete" "--project --bucket --workdir --data-dir --type \
         --zone --runtime --name --provisioning --config --source --revision --max-restarts --poll \
-        --grace --create-flag --ssh-flag" "--delete-at-end" "$@"
+        --grace --create-flag --ssh-flag" "--delete-at-end --no-check" "$@"
     verb=${verb:-start}
     check
     exec 3>&1

@@ -20,6 +20,7 @@ from symskip_jax.commands import (
     watching,
 )
 from symskip_jax.commands.parser import Parser, adding, make_parser
+from symskip_jax.data.notices import warn_once
 from symskip_jax.errors import (
     LostProcessError,
     NonFiniteLossError,
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # As standard error does, because names of files may be anything.
         sys.stdout.reconfigure(errors="backslashreplace")
+    warn_once.cache_clear()
     logging.basicConfig(format="symskip: %(message)s", level=logging.WARNING)
     # Of saves that failed, which are answered for already.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

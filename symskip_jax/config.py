@@ -1,6 +1,5 @@
 """Experiment configurations: the fields there are, and how a file and the command line set them."""
 
-import difflib
 import importlib.util
 import json
 import re
@@ -12,7 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 
 
 def base_config() -> ConfigDict:
@@ -270,8 +269,7 @@ def _check_key(key: str, known: Sequence[str], where: str = "") -> None:
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-    return f"; did you mean {close[0]}?" if close else ""
+    return did_you_mean(name, known, always=True)
 
 
 def flat_items(config: ConfigDict, prefix: str = "") -> Iterator[tuple[str, Any]]:

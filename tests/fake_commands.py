@@ -16,6 +16,9 @@ PATIENCE = 120
 # Between the words of a call, and between calls.
 _WORD, _CALL = "\x1f", "\x1e"
 
+# What a fake symskip starts with: it finds nothing wrong with its arguments.
+CHECKS = "case $words in *--dry-run) exit ;; esac\n"
+
 # Every fake starts with this, in bash, which starts quickest. Its arguments are logged; it fails
 # where `fail` was told so.
 _PREAMBLE = r"""#!/bin/bash

@@ -69,7 +69,8 @@ def assert_names(message: str, *parts: object) -> None:
     ("arguments", "parts"),
     [
         ((), ["VERB", "symskip --help"]),
-        (("pretrian",), ["pretrian", "pretrain", "finetune"]),
+        (("pretrian",), ["pretrian", "finetune", "did you mean pretrain?", "symskip --help"]),
+        (("data", "chek"), ["chek", "did you mean check?", "symskip data --help"]),
         (("pretrain", "--workdir=w"), ["--config", "symskip pretrain --help"]),
         (("pretrain", "--workdir=w", "--config"), ["--config", "expected one argument"]),
         (("data", "lost"), ["lost", "list"]),
@@ -187,10 +188,17 @@ def test_the_config_file(refused, workdir, config, parts):
     [
         ("digit", ["digit", "digits"]),
         ("mnist", ["mnist", "tfds:mnist"]),
-        ("tfds:cifar10", ["tfds:cifar10", "symskip data prepare cifar10"]),
+        (
+            "tfds:cifar10",
+            [
+                *("tfds:cifar10", "symskip data prepare cifar10", "set TFDS_DATA_DIR"),
+                "--config.data.name=NAME",
+            ],
+        ),
         ("tfds:cifar11", ["tfds:cifar11", "tfds:cifar10"]),
-        ("npz:nowhere.npz", ["npz:nowhere.npz", "does not exist"]),
-        ("folder:nowhere", ["folder:nowhere", "does not exist"]),
+        ("npz:nowhere.npz", ["npz:nowhere.npz does not exist", "--config.data.name=NAME"]),
+        ("folder:nowhere", ["folder:nowhere does not exist", "--config.data.name=NAME"]),
+        ("voc:nowhere", ["voc:nowhere is no folder", "--config.data.name=NAME"]),
         ("", ["digits", "folder:"]),
     ],
 )
@@ -247,7 +255,12 @@ def test_streamed_labels_outside_the_range(refused, workdir, tmp_path, split):
 def test_data_without_labels(refused, workdir, tmp_path):
     nothing = {"train_labels": None, "test_labels": None}
     name = command.write_images(tmp_path / "images.npz", **nothing)
-    assert_names(refused(*command.finetune(workdir, name)), name, "without a label")
+    message = refused(*command.finetune(workdir, name))
+    assert_names(message, name, "none of 48 images has a label", "--config.data.name")
+    for number in range(40):
+        write_image(tmp_path / "flat" / f"{number}.png", noise_images(1, 8, 8, 3)[0])
+    message = refused(*command.finetune(workdir, f"folder:{tmp_path / 'flat'}"))
+    assert_names(message, "none of 36 images has a label", "sub-folder", "labels.csv (file,label)")
 
 
 def test_more_labels_than_there_are(refused, workdir, data):
@@ -413,7 +426,7 @@ def test_evaluating_on_what_does_not_suit(refused, tmp_path, data, pretrained, f
     assert_names(on(finetuned, other), "other classes", "ant")
     nothing = {"train_labels": None, "test_labels": None}
     unlabelled = command.write_images(tmp_path / "unlabelled.npz", **nothing)
-    assert_names(on(finetuned, unlabelled), "without a label")
+    assert_names(on(finetuned, unlabelled), "none of 16 images has a label")
     for change in ("n=8", "skip=none"):
         message = on(pretrained, data, f"--config.model.{change}")
         assert_names(message, "another network", f"--workdir {pretrained}")

@@ -91,10 +91,24 @@ def test_the_version():
     assert command.succeed("--version").stdout == f"symskip {__version__}\n"
 
 
+@pytest.mark.parametrize("arguments", [command.pretrain, command.finetune])
+def test_a_dry_run_checks_the_configuration_and_leaves_nothing(arguments, tmp_path, capfd):
+    def dry_run(*more: str) -> tuple[int, str, str]:
+        words = arguments(tmp_path / "run", "folder:nowhere", *more, "--dry-run")
+        return cli.main([*map(str, words)]), *capfd.readouterr()
+
+    status, out, err = dry_run()
+    assert (status, err) == (0, "") and "nothing wrong" in out
+    for wrong in ("pretrain.batchsize=3", "model.dropout=2", "model.width_multiplier=1e-3"):
+        status, out, err = dry_run(f"--config.{wrong}")
+        assert (status, out) == (2, "") and wrong.partition("=")[0] in err
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):
     result = pretrained[1]
     assert result.stdout == ""
-    train, test, *lines = result.stderr.splitlines()
+    train, test, *lines, last = result.stderr.splitlines()
     assert "train: 48 images, resident in memory, 0.0 MiB" in train
     assert "test: 16 images, resident in memory" in test
     assert [line.split()[:5] for line in lines] == [
@@ -106,12 +120,16 @@ def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained)
     assert all(re.search(r"loss \S+ PSNR [\d.]+ dB", line) for line in lines)
     assert all("images/s" in line for line in lines[::2])
     assert all(re.search(r"\(input [\d.]+ dB\) SSIM [\d.]+", line) for line in lines[1::2])
+    workdir = pretrained[0]
+    sheets = f"reconstructions in {workdir / 'images'}"
+    assert last == f"results are in {workdir}, {sheets}; next: symskip report {workdir}"
 
 
 def test_a_finetuning_prints_its_accuracy(finetuned):
-    lines = finetuned[1].stderr.splitlines()[2:]
+    _, _, *lines, last = finetuned[1].stderr.splitlines()
     assert len(lines) == 6 and all(LINE.match(line) for line in lines)
     assert all(re.search(r"accuracy [\d.]+%", line) for line in lines)
+    assert last == f"results are in {finetuned[0]}; next: symskip report {finetuned[0]}"
 
 
 def test_a_pretraining_leaves_what_the_readme_says(pretrained):
@@ -259,3 +277,48 @@ def test_a_folder_of_images_is_pretrained_on_and_finetuned(tmp_path, capfd):
     figures = json.loads(capfd.readouterr().out)
     # A tenth of each class is kept for the test; a dark image is easily told from a light one.
     assert figures["count"] == 5 and figures["accuracy"] == 1.0
+
+
+def test_what_a_command_meets_again_and_again_it_says_once(tmp_path):
+    for split, count in (("train", 16), ("test", 4)):
+        for i, image in enumerate(noise_images(count, 8, 8, 3)):
+            write_image(tmp_path / "photos" / split / f"{i}.png", image)
+    (tmp_path / "photos" / "notes.txt").touch()
+    broken = tmp_path / "photos" / "test" / "2.png"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    more = ("--config.data.bad_image=skip", "--config.data.input=streamed")
+    for evaluations in (2, 0):  # the second start finds all done
+        result = command.succeed(
+            *command.pretrain(tmp_path / "run", f"folder:{tmp_path / 'photos'}", *SHORT, *more)
+        )
+        assert result.stderr.count("passed over 1 files") == 1
+        assert result.stderr.count(f"left out {broken}") == 1
+        assert result.stderr.count(" test: loss") == evaluations
+
+
+def test_images_without_a_label_are_pretrained_on_and_left_out_afterwards(tmp_path, capfd):
+    folder = tmp_path / "photos"
+    for i, image in enumerate(noise_images(60, 8, 8, 3)):
+        write_image(folder / f"{i:02}.png", image)
+    # Of the first 10 there is no row, of the next 10 no label.
+    rows = [f"{i:02}.png,{('', '', 'ant', 'bee')[i % 4 if i >= 20 else 0]}" for i in range(10, 60)]
+    (folder / "labels.csv").write_text("\n".join(["file,label", *rows]))
+
+    def symskip(*words: object) -> str:
+        assert cli.main([*map(str, words)]) == 0
+        return capfd.readouterr().err
+
+    name, run = f"folder:{folder}", tmp_path / "finetune"
+    assert f"{name} train: 54 images" in symskip(
+        *command.pretrain(tmp_path / "pretrain", name, *SHORT)
+    )
+    every_label = "--config.data.num_labels=0"
+    said = symskip(*command.finetune(run, name, *SHORT, every_label))
+    left_out = "images have no label and are left out, the first is"
+    assert f"{name} train: 36 of 54 {left_out} {folder / '00.png'}\n" in said
+    assert f"{name} train: 18 images" in said and f"{name} test: 2 images" in said
+    assert f"{name} test: 4 of 6 {left_out}" in symskip("evaluate", "--workdir", run)
+    assert json.loads((run / "evaluation.json").read_text())["count"] == 2
+    layer = ("--kind=linear", "--layers=encoder.0.relu")
+    said = symskip("probe", "--workdir", tmp_path / "pretrain", *layer)
+    assert "18 images to learn from, 2 to measure on" in said

@@ -140,7 +140,7 @@ def test_access_denied_to_the_records_is_one_line(bucket, tmp_path):
 @pytest.mark.parametrize("address", ["gs://no-such-bucket/datasets", f"gs://{BUCKET}/nowhere"])
 def test_a_folder_that_is_not_there_is_one_line(bucket, tmp_path, address):
     line = the_line(read(tmp_path, bucket, address=address))
-    assert line.startswith("UserError: ") and address in line
+    assert line.startswith("MissingDataError: ") and address in line
 
 
 @needs_gcsfs

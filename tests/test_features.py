@@ -218,7 +218,10 @@ def test_one_at_a_time_and_never_over_another_file(symskip, run, tmp_path):
         ),
         (("--grid", "-1"), "--grid -1 must be 0 or more"),
         (("--step", "77"), "77"),
-        (("--data", "npz:nowhere.npz"), "npz:nowhere.npz does not exist"),
+        (
+            ("--data", "npz:nowhere.npz"),
+            "does not exist; if it is elsewhere, name it with --data=NAME",
+        ),
         (("--data", "digits"), "channels"),
         (("--split", "validation"), "validation_images"),
     ],

@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 import yaml
-from fake_commands import Commands, assert_refused
+from fake_commands import CHECKS, Commands, assert_refused
 
 NEEDED = ["--image", "registry/symskip:1", "--bucket", "gs://b/"]
 PODS = "--selector=jobset.sigs.k8s.io/jobset-name=symskip"
@@ -22,6 +22,7 @@ APPLY = ["apply", "--filename=-"]
 @pytest.fixture
 def commands(tmp_path):
     commands = Commands(tmp_path / "commands")
+    commands.add("symskip", CHECKS)
     commands.add(
         "kubectl",
         'case "$words" in\n'
@@ -35,7 +36,7 @@ def commands(tmp_path):
 def rendered(commands, *arguments):
     result = commands.run("gke.sh", "print", *NEEDED, *arguments)
     assert result.returncode == 0, result.stderr
-    assert commands.calls() == []
+    assert commands.calls("kubectl ") == []
     return yaml.safe_load(result.stdout)
 
 
@@ -57,7 +58,7 @@ def test_start_applies_what_print_prints(ended, commands):
         "Completed": [],
         "Failed": [[*DELETE, "--cascade=foreground"], APPLY],
     }
-    assert commands.calls() == [["kubectl", *call] for call in [GET, *then[ended]]]
+    assert commands.calls("kubectl ") == [["kubectl", *call] for call in [GET, *then[ended]]]
     if ended == "Completed":
         assert "has finished" in result.stderr
     else:
@@ -66,7 +67,7 @@ def test_start_applies_what_print_prints(ended, commands):
 
 def test_a_dry_run_prints_the_commands_and_the_file(commands):
     result = commands.run("gke.sh", "--dry-run", "--namespace=n", *NEEDED)
-    assert result.returncode == 0 and commands.calls() == []
+    assert result.returncode == 0 and commands.calls("kubectl ") == []
     get, apply, file = result.stdout.split("\n", 2)
     assert shlex.split(get) == ["kubectl", "--namespace=n", *GET]
     assert shlex.split(apply) == ["kubectl", "--namespace=n", *APPLY]
@@ -163,9 +164,9 @@ def test_flags_reach_the_file_and_quotes_stay(commands):
 def test_the_other_verbs(verb, calls, commands):
     result = commands.run("gke.sh", verb, "--dry-run")
     assert [shlex.split(line)[1:] for line in result.stdout.splitlines()] == calls
-    assert commands.calls() == []
+    assert commands.calls("kubectl ") == []
     assert commands.run("gke.sh", verb).returncode == 0
-    assert commands.calls() == [["kubectl", *call] for call in calls]
+    assert commands.calls("kubectl ") == [["kubectl", *call] for call in calls]
     commands.fail("kubectl", 3, "error: no cluster")
     result = commands.run("gke.sh", verb)
     assert result.returncode == 3 and result.stderr == "error: no cluster\n"
@@ -177,7 +178,7 @@ def test_a_start_that_failed_is_taken_up(stage, commands):
     result = commands.run("gke.sh", *NEEDED)
     assert result.returncode == 3 and result.stderr == "error: away\n"
     assert commands.run("gke.sh", *NEEDED).returncode == 0
-    assert commands.calls()[-1] == ["kubectl", *APPLY]
+    assert commands.calls("kubectl ")[-1] == ["kubectl", *APPLY]
 
 
 @pytest.mark.parametrize(
@@ -186,6 +187,7 @@ def test_a_start_that_failed_is_taken_up(stage, commands):
         (["--bucket=gs://b"], ["needed: a container image", "--image"]),
         (["--image=i"], ["needed: --bucket"]),
         ([*NEEDED, "--workdir=runs/w"], ["--workdir", "gs://", '"runs/w"']),
+        (["--image=i", "--bucket=b"], ["--bucket", "gs://", '"b"']),
         ([*NEEDED, "--topology=4x"], ["--topology", '"4x"']),
         ([*NEEDED, "--topology=3x3"], ["9 chips", "machines of 4"]),
         ([*NEEDED, "--chips-per-host=0"], ["--chips-per-host", '"0"']),
@@ -197,4 +199,4 @@ def test_a_start_that_failed_is_taken_up(stage, commands):
 )
 def test_what_is_wrong_is_said_in_one_line(arguments, words, commands):
     assert_refused(commands.run("gke.sh", *arguments), "gke: ", *words)
-    assert commands.calls() == []
+    assert commands.calls("kubectl ") == []

@@ -5,7 +5,7 @@ import shlex
 import signal
 
 import pytest
-from fake_commands import Commands, assert_refused, finish, wait_for
+from fake_commands import CHECKS, Commands, assert_refused, finish, wait_for
 
 # Does what the file named after its process number says.
 _SYMSKIP = r"""
@@ -25,7 +25,7 @@ wait
 @pytest.fixture
 def commands(tmp_path):
     commands = Commands(tmp_path / "commands")
-    commands.add("symskip", _SYMSKIP)
+    commands.add("symskip", CHECKS + _SYMSKIP)
 
     def plan(*scripts):
         for number, script in enumerate(scripts):
@@ -61,7 +61,8 @@ def test_each_process_is_told_of_the_others(commands):
 def test_a_dry_run_prints_what_a_run_starts(commands):
     arguments = ["--port=7777", "--", "finetune", "--config", "a b", "--init", "it's"]
     result = commands.run("local_processes.sh", "--dry-run", *arguments)
-    assert result.returncode == 0 and commands.calls() == []
+    assert (result.returncode, result.stderr) == (0, "")
+    assert commands.calls() == [["symskip", *arguments[2:], "--dry-run"]]
     printed = [shlex.split(line) for line in result.stdout.splitlines()]
     assert printed == [
         [

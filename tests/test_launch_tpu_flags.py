@@ -85,6 +85,8 @@ def test_variables_stand_for_flags(launch):
         ([], {"SYMSKIP_PROJECT": ""}, ["needed: the project", "--project", "SYMSKIP_PROJECT"]),
         ([], {"SYMSKIP_BUCKET": ""}, ["needed: a folder for the run", "--bucket"]),
         (["--workdir=gs://w"], {"SYMSKIP_BUCKET": ""}, ["needed: where ImageNet", "--data-dir"]),
+        (["--bucket=b"], {}, ["--bucket", '"b"', "gs://"]),
+        (["--type=v4 8"], {}, ["--type", '"v4 8"']),
         (["--workdir=runs/w"], {}, ["--workdir", '"runs/w"', "gs://"]),
         (["--type=v5p-8"], {}, ["needed: a zone that has v5p-8", "--zone"]),
         (["--name=A b"], {}, ["--name", '"A b"']),

@@ -193,10 +193,17 @@ def test_features_that_do_not_fit_ask_for_a_grid(run, symskip, tmp_path, monkeyp
 
 
 def test_maps_are_drawn_over_the_images_and_measured(run, data, looked):
-    *layers, _, _ = looked[1]
-    printed = json.loads(layers[-1])
-    found = json.loads((run / "images" / "maps_encoder.1.relu.json").read_text())
-    assert printed["layer"] == found["layer"] == "encoder.1.relu"
+    found = overall_of(run / "images", "encoder.1.relu", whole=True)
+    assert found["layer"] == "encoder.1.relu"
+    line, overall = looked[1][1], found["overall"]
+    assert line.startswith("maps of encoder.1.relu (2x2x8): cosine with the clean image's ")
+    for name, words in (
+        ("corrupted", " if corrupted"),
+        ("occluded", " if occluded"),
+        ("between", " of another image"),
+    ):
+        assert f"{overall[name]:.2f}{words}" in line
+    assert f"({overall['kept']:.0%} kept)" in line and f"({overall['occluded_kept']:.0%}" in line
     assert found["images"] == 16 and found["corruption"] == "2 blocks of, 3x3 pixels"
     activity = [channel["activity"] for channel in found["channels"]]
     assert activity == sorted(activity, reverse=True)
@@ -210,30 +217,43 @@ def test_maps_are_drawn_over_the_images_and_measured(run, data, looked):
     assert (run / "images" / "likeness_encoder.1.relu.svg").is_file()
 
 
+def overall_of(folder: Path, layer: str, *, whole: bool = False) -> dict:
+    """The figures of a layer that were written beside its maps."""
+    found = json.loads((folder / f"maps_{layer}.json").read_text())
+    return found if whole else found["overall"]
+
+
 def test_an_image_that_is_not_corrupted_keeps_its_maps(run, symskip, tmp_path):
     arguments = ("visualize", run, "--against=train", "--layer=encoder.0.relu", f"--out={tmp_path}")
-    printed = json.loads(symskip(*arguments, "--config.corruption.num_blocks=0"))
-    assert printed["corrupted"] == pytest.approx(1) and printed["kept"] == pytest.approx(1)
-    assert printed["between"] < 1 and printed["top_kept"] == 1
+    line, written = symskip(*arguments, "--config.corruption.num_blocks=0").splitlines()
+    assert "1.00 if corrupted (100% kept)" in line
+    assert written == str(tmp_path / "maps_encoder.0.relu.png") and Path(written).is_file()
+    found = overall_of(tmp_path, "encoder.0.relu")
+    assert found["corrupted"] == pytest.approx(1) and found["kept"] == pytest.approx(1)
+    assert found["between"] < 1 and found["top_kept"] == 1
 
 
 def test_two_splits_are_told_apart_on_one_sheet(run, data, symskip, tmp_path):
     verb = ("visualize", f"--workdir={run}", f"--out={tmp_path}", "--images=2", "--channels=3")
-    printed = json.loads(symskip(*verb, "--against=train"))
-    found = json.loads((tmp_path / "maps_encoder.1.relu.json").read_text())
+    line, _ = symskip(*verb, "--against=train").splitlines()
+    found = overall_of(tmp_path, "encoder.1.relu", whole=True)
+    measured = found["overall"]
     by_channel = {it["channel"]: it["selectivity"] for it in found["channels"]}
     more, less = found["top"]
     order = sorted(by_channel, key=lambda channel: -by_channel[channel])
     assert (more, less) == (order[:2], order[-1:])
-    assert printed["selectivity"] == pytest.approx(np.mean([by_channel[it] for it in more]))
-    assert printed["selectivity_against"] == pytest.approx(-by_channel[less[0]])
-    assert 0 <= printed["top_kept"] <= 1
+    assert measured["selectivity"] == pytest.approx(np.mean([by_channel[it] for it in more]))
+    assert measured["selectivity_against"] == pytest.approx(-by_channel[less[0]])
+    assert 0 <= measured["top_kept"] <= 1
+    apart = f"{measured['selectivity']:.2f} and {measured['selectivity_against']:.2f}"
+    assert line.endswith(f"; channels drawn differ by {apart} standard deviations")
     sheet = np.ascontiguousarray(read_rgb(tmp_path / "maps_encoder.1.relu.png"))
     for split in ("test", "train"):
         for image in images_of(data, split)[0][:2]:
             assert find_tile(sheet, image[:7, :7], 19) is not None
     # The other way round, what was told apart from is what is shown first.
-    flipped = json.loads(symskip(*verb, "--config.data.test_split=train", "--against=test"))
+    symskip(*verb, "--config.data.test_split=train", "--against=test")
+    flipped = overall_of(tmp_path, "encoder.1.relu")
     assert flipped["selectivity_against"] == pytest.approx(by_channel[order[0]])
 
 
@@ -306,9 +326,11 @@ def test_the_page_of_a_pretraining_has_every_picture_in_it(run, looked):
     pictures = [(run / "images" / f"{name}.png").read_bytes() for name in names]
     assert embedded(page) == pictures
     assert all(it["alt"] for it in page.attributes("img"))
-    measured = [json.loads(line) for line in lines[:2]]
+    assert [line.split()[2] for line in lines[:2]] == [*LAYERS]
+    assert lines[-2].startswith("pictures, and their figures as JSON, are in ")
+    measured = [overall_of(run / "images", name) for name in LAYERS]
     cells = [row[0] for tag, _, row in page.elements if tag == "th" and row[0] in LAYERS]
-    assert cells == [it["layer"] for it in measured] == [*LAYERS]
+    assert cells == [*LAYERS]
     values = [f"{it[key]:.2f}" for it in measured for key in ("corrupted", "occluded", "between")]
     assert set(values) <= set(page.texts("td"))
 
@@ -335,9 +357,8 @@ def test_occlusion_is_measured_as_the_cosine_of_scikit_learn(run, data, looked):
         shows = one.any(1) | other.any(1)
         if shows.any():
             means.append(np.diag(cosine_similarity(one, other))[shows].mean())
-    printed = json.loads(looked[1][0])
-    assert printed["layer"] == "encoder.0.relu"
-    assert printed["occluded"] == pytest.approx(np.mean(means), abs=1e-5)
+    found = overall_of(run / "images", "encoder.0.relu")
+    assert found["occluded"] == pytest.approx(np.mean(means), abs=1e-5)
 
 
 def test_neighbours_share_the_class_as_scikit_learn_counts(run, data, looked):
@@ -350,11 +371,13 @@ def test_neighbours_share_the_class_as_scikit_learn_counts(run, data, looked):
     cosines = cosine_similarity(np.asarray(found).mean((1, 2)))
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.argsort(-cosines, axis=1)[:, :6]
-    printed = json.loads(looked[1][2])
+    printed = json.loads((run / "images" / "neighbors.json").read_text())
     assert printed["same_class"] == pytest.approx((labels[nearest] == labels[:, None]).mean())
     assert printed["by_chance"] == pytest.approx(3 / 15)  # four images of each of four classes
     told = f"{printed['same_class']:.0%} are of the image's own class; 20% would be by chance."
     assert any(it.endswith(told) for it in looked[0].texts("figcaption"))
+    assert looked[1][2].startswith("features of encoder.1.relu, 16 images of npz:")
+    assert looked[1][2].endswith(f"Of the 6 nearest, {told}")
     sheet = np.ascontiguousarray(read_rgb(run / "images" / "neighbors.png"))
     tops = [find_tile(sheet, images[place][:7, :7], 19) for place in (0, *nearest[0])]
     assert None not in tops
@@ -367,7 +390,7 @@ def test_a_classifier_shows_what_it_takes_images_for(run, data, symskip):
     page, lines = see(workdir, "--images=2", "--layer", "encoder.1.relu", "--embedding=pca")
     assert page.texts("h2")[0] == "What it takes them for"
     assert (workdir / "images" / "decisions.png").read_bytes() in embedded(page)
-    assert [json.loads(line)["layer"] for line in lines[:-1]] == ["encoder.1.relu"] * 2
+    assert len(lines) == 4 and all(" encoder.1.relu" in line for line in lines[:2])
     assert any("scikit-learn's PCA" in text for text in page.texts("figcaption"))
     # A page is replaced; what is not one is left alone.
     (workdir / "images" / "report.html").write_text("mine")
@@ -382,11 +405,10 @@ def test_images_without_classes_are_looked_at_too(run, data, symskip, tmp_path):
     out = tmp_path / "out"
     bare = f"--config.data.name=npz:{tmp_path / 'bare.npz'}"
     lines = symskip("visualize", run, bare, f"--out={out}", "--layer=encoder.0.relu").splitlines()
-    assert json.loads(lines[1]) == {
-        "layer": "encoder.0.relu",
-        "images": 5,
-        "of": f"npz:{tmp_path / 'bare.npz'} test",
-    }
+    name = f"npz:{tmp_path / 'bare.npz'} test"
+    assert lines[1] == f"features of encoder.0.relu, 5 images of {name}."
+    numbers = json.loads((out / "neighbors.json").read_text())
+    assert numbers == {"layer": "encoder.0.relu", "images": 5, "of": name}
     page = Page((out / "report.html").read_text(encoding="utf-8"))
     assert any(text.startswith("A dot an image: ") for text in page.texts("figcaption"))
 

@@ -27,7 +27,7 @@ SETTINGS = (
     "--config.run.monitor_images=1000",
 )
 OF_LABELS = {f"{it}_accuracy{end}" for it in ("knn", "linear") for end in ("", "_middle")}
-FIGURES = {*OF_LABELS, "psnr_without_skips"}
+FIGURES = {*OF_LABELS, "monitor_count", "psnr_without_skips"}
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +86,7 @@ def test_classes_are_told_by_the_features_that_symskip_features_writes(
     neighbours = KNeighborsClassifier(20, weights=lambda d: np.exp(-d / 0.07), metric="cosine")
     expected = neighbours.fit(x, labels).score(new, answers)
     assert last_test(run)[f"knn_accuracy{end}"] == expected
+    assert last_test(run)["monitor_count"] == len(answers)
     scaler = StandardScaler().fit(x)
     x, new = (scaler.transform(it) / np.sqrt(x.shape[1]) for it in (x, new))
     expected = RidgeClassifier(alpha=1e-3 * 80).fit(x, labels).score(new, answers)

@@ -121,7 +121,7 @@ def test_runs_beside_one_another_show_what_differs(pretrained, finetuned, symski
     assert {"pretrain.epochs", "finetune.epochs"} <= rows.keys()
     assert not {"model.n", "seed", "data.name", "config.model.n"} & rows.keys()
     accuracy = [it["accuracy"] for it in lines_of(finetuned) if it["split"] == "test"][-1]
-    assert rows["accuracy (%)"] == f"–|{100 * accuracy:.2f}"
+    assert rows["accuracy (%)"] == f"–|{100 * accuracy:.2f} of 16 images"
     assert page.attributes("svg", role="img", **{"aria-label": "Accuracy, test images"})
     legends = [text for text in page.texts("ul") if "labels/seed_0" in text]
     # Its loss is of another kind, and has a chart of its own.
@@ -191,10 +191,12 @@ def test_what_was_probed_on_the_way_is_drawn(pretrained, symskip, tmp_path):
         for epoch, accuracy in ((1.0, 0.25), (2.0, 0.5)):
             record = {"step": 6 * epoch, "epoch": epoch, "split": "validation", "psnr": 20.0}
             record |= {"knn_accuracy": accuracy, "knn_accuracy_middle": 0.375}
+            record |= {"monitor_count": 1000, "linear_accuracy": 0.75}
             file.write(json.dumps({**record, "psnr_without_skips": 12.5}) + "\n")
     symskip("report", run)
     page = page_of(run / "report.html")
-    assert facts_of(page)["kNN probe, accuracy (%)"] == "50.00"
+    assert facts_of(page)["kNN probe, accuracy (%)"] == "50.00 of 1,000 images"
+    assert facts_of(page)["linear probe, accuracy (%)"] == "75.00 of 1,000 images"
     assert facts_of(page)["PSNR, skips left out (dB)"] == "12.50"
     charts = [svg["aria-label"] for svg in page.attributes("svg", role="img")]
     for probe in ("kNN probe", "Linear probe"):

@@ -179,6 +179,26 @@ def test_a_run_without_a_cell_can_be_asked_for(tmp_path):
     assert asked(tmp_path, only="pretrain_no_skip") == ["pretrain_no_skip"]
 
 
+def test_data_that_is_missing_is_named_with_the_option_that_names_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    where = "if it is elsewhere, set TFDS_DATA_DIR, or name it with --data cifar10=NAME"
+
+    def refuse(words, log):
+        assert main([*words, "--workdir", str(tmp_path / "run")]) == 2
+        log.write_text(capsys.readouterr().err)
+        return 2
+
+    capsys.readouterr()
+    assert play(tmp_path, refuse, only="random_he") == 1
+    said = capsys.readouterr().err
+    assert f"'tfds:cifar10' is not in {tmp_path}" in said and "--config.data.name" not in said
+    assert f"; {where}\n" in said.partition("FAILED with status 2")[2]
+    assert play(tmp_path, Commands(), only="random_he", dry_run=True) == 0
+    assert f"# tfds:cifar10 is not here; {where}\n" in capsys.readouterr().out
+    play(tmp_path, Commands(), only="random_he", dry_run=True, data=["cifar10=digits"])
+    assert "is not here" not in capsys.readouterr().out
+
+
 def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):
     def said(*words):
         assert main(["reproduce", *words, "--runs", str(tmp_path)]) == 2
@@ -189,3 +209,12 @@ def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):
         assert f"--seeds {none} names none" in said("table2", f"--seeds={none}")
     assert "--data cifar=x must be ROLE=NAME" in said("table2", "--data", "cifar=x")
     assert "invalid choice: 'tiny'" in said("table2", "--scale", "tiny")
+    for wrong, meant in (
+        (["tabel2"], "table2"),
+        (["table2", "--only=skipp"], "skip"),
+        (["table2", "--only=pre-trained with skip"], "pre-trained with skips"),
+        (["table2", "--data=cifer10=x"], "cifar10"),
+        (["table2", "--scale=smal"], "small"),
+    ):
+        assert f"; did you mean {meant}?" in said(*wrong)
+    assert "did you mean" not in said("nothing-like-it") + said("table2", "--only=zzz")

@@ -239,7 +239,7 @@ def test_a_finished_run_started_again_changes_nothing(tmp_path, data, finetuned,
     shutil.copytree(finetuned, workdir)
     before = contents(workdir)
     again = command.succeed(*command.finetune(workdir, data, f"--init={pretrained}"))
-    assert again.stderr == "finished already: 24 steps\n"
+    assert again.stderr.startswith("finished already: 24 steps\nresults are in ")
     assert contents(workdir) == before
 
 
@@ -252,7 +252,7 @@ def test_a_run_that_was_killed_when_all_was_saved_is_tidied_up(tmp_path, data, p
     (workdir / "status.json").write_text(json.dumps(status))
     assert command.run("status", workdir).returncode == 1
     again = command.succeed(*command.pretrain(workdir, data))
-    assert again.stderr == "finished already: 36 steps\n"
+    assert again.stderr.startswith("finished already: 36 steps\nresults are in ")
     assert saved_steps(workdir) == saved_steps(pretrained)
     assert "finished" in command.succeed("status", workdir).stdout
 
@@ -281,7 +281,7 @@ def test_a_damaged_checkpoint_is_reported_and_the_one_before_taken(tmp_path, dat
     shutil.copytree(pretrained, workdir)
     change_a_byte(largest_file(workdir / "checkpoints" / "36" / "state"))
     resumed = command.succeed(*command.pretrain(workdir, data))
-    first, second, _, _, *rest = resumed.stderr.splitlines()
+    first, second, _, _, *rest, _ = resumed.stderr.splitlines()
     assert first.startswith("symskip: checkpoint 36 cannot be read (")
     assert first.endswith("broken_checkpoints, going on from 33")
     assert second == "resumed after step 33 of 36"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from symskip_jax import __version__
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 
 # (verb, text, whether it takes a configuration) -> its parser
 AddVerb = Callable[[str, str, bool], argparse.ArgumentParser]
@@ -69,6 +69,16 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises it as a UserError."""
         raise UserError(f"{message}; `{self.prog} --help` shows how")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Names what was meant, too, of a verb or another choice that there is not."""
+        if action.choices is not None and value not in action.choices:
+            known = [str(it) for it in action.choices]
+            raise argparse.ArgumentError(
+                action,
+                f"invalid choice: {value!r} (choose from {', '.join(known)})"
+                + did_you_mean(str(value), known),
+            )
 
 
 def folder(text: str) -> Path:

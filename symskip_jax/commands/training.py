@@ -1,10 +1,15 @@
 """`symskip quickstart`, `pretrain`, `finetune` and `evaluate`."""
 
 import argparse
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from symskip_jax.commands.libraries import prepare_libraries
 from symskip_jax.commands.parser import CONFIG_HELP, STEP_HELP, AddVerb, folder, folder_here
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
 
 EXAMPLES = {
     "quickstart": """\
@@ -48,6 +53,11 @@ def describe(add: AddVerb) -> None:
             "--workdir",
             type=folder,
             help=workdir_help + "; default runs/CONFIG, and runs/CONFIG-finetune",
+        )
+        verb.add_argument(
+            "--dry-run",
+            action="store_true",
+            help="check the command and the configuration, and stop: images are not looked for",
         )
         _describe_processes(verb)
     finetune.add_argument(
@@ -109,6 +119,10 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
     from symskip_jax.config import load_config
 
     config = load_config(arguments.config, overrides)
+    if arguments.dry_run:
+        _check(config, arguments.verb)
+        print("nothing wrong with the command and the configuration; images were not looked for")
+        return 0
     workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
     _join_others(arguments)
     if arguments.verb == "pretrain":
@@ -119,7 +133,30 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
         from symskip_jax.experiments.finetune import finetune
 
         finetune(config, workdir, arguments.init)
+    _say_where(arguments.verb, workdir)
     return 0
+
+
+def _say_where(verb: str, workdir: Path) -> None:
+    """Tells where the results are, and what shows them."""
+    from symskip_jax.data.gcs import is_bucket
+    from symskip_jax.training.processes import say
+
+    sheets = f", reconstructions in {workdir / 'images'}" if verb == "pretrain" else ""
+    # A page is made of folders on this machine.
+    page = "" if is_bucket(workdir) else f"; next: symskip report {shlex.quote(str(workdir))}"
+    say(f"results are in {workdir}{sheets}{page}")
+
+
+def _check(config: "ConfigDict", verb: str) -> None:
+    from symskip_jax.experiments.checks import check_config
+    from symskip_jax.experiments.objective import check_objective
+    from symskip_jax.experiments.setup import make_spec
+
+    check_config(config)
+    make_spec(config)
+    if verb == "pretrain":
+        check_objective(config)
 
 
 def _join_others(arguments: argparse.Namespace) -> None:

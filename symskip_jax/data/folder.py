@@ -13,9 +13,10 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, Features, Source, Stored
 from symskip_jax.data.label_file import LABEL_FILE, read_label_file
 from symskip_jax.data.listing import EXTENSIONS, file_sizes, list_images
+from symskip_jax.data.notices import warn_once
 from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import NoSuchSplitError, ReadFailedError, UserError
+from symskip_jax.errors import MissingDataError, NoSuchSplitError, ReadFailedError, UserError
 
 SPLIT_FOLDERS = ("train", "test", "val")
 
@@ -61,7 +62,7 @@ class FolderSource(Source):
         self.name = f"folder:{path} {split}"
         root = local_path(path)
         if not root.exists():
-            raise UserError(f"folder:{path} does not exist: name yours as folder:PATH")
+            raise MissingDataError(f"folder:{path} does not exist: name yours as folder:PATH")
         if not root.is_dir():
             raise UserError(f"folder:{path} is not a folder: name the one that holds the images")
         paths, labels_n, class_names, splits = _read_contents(root)
@@ -148,9 +149,8 @@ def _check_found(root: Path, paths: list[str], others: Counter[str]) -> None:
             f"found {seen or 'no files'}"
         )
     if others:
-        logger.warning(
-            "folder:%s: passed over %d files that are not images (%s)", root, others.total(), seen
-        )
+        count = others.total()
+        warn_once(logger, f"folder:{root}: passed over {count} files that are not images ({seen})")
 
 
 def _choose_split(splits: list[str], split: str, root: Path) -> str:

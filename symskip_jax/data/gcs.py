@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any, cast
 
-from symskip_jax.errors import ReadFailedError, UserError
+from symskip_jax.errors import MissingDataError, ReadFailedError, UserError
 
 SCHEME = "gs://"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -57,7 +57,7 @@ def read_infos(folder: Path, name: str | None = None) -> dict[Path, bytes]:
         named = [folder / name] if name else _sub_folders(folder)
         children = [child for it in named for child in _sub_folders(it)]
         if not children and not _sub_folders(folder):
-            raise UserError(f"there is no {folder}, or no folder is in it: check the name")
+            raise MissingDataError(f"there is no {folder}, or no folder is in it: check the name")
         versions = []
         for child in children:
             is_version = VERSION.fullmatch(child.name)

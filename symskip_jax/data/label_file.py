@@ -54,12 +54,11 @@ def _read_rows(
     rows: dict[str, Row] = {}
     try:
         columns = [name.strip() for name in next(reader, [])]
-        for name in ("file", "label"):
-            if columns.count(name) != 1:
-                raise UserError(
-                    f"{path} line 1 must name the columns, one of them '{name}': it is "
-                    f"'{_line(','.join(columns))}'"
-                )
+        if columns.count("file") != 1 or columns.count("label") != 1:
+            raise UserError(
+                f"{path} line 1 must name the columns, with commas between, among them 'file' and "
+                f"'label', each once: it is '{_line(','.join(columns))}'"
+            )
         for values in filter(None, reader):
             where = f"{path} line {reader.line_num}"
             if len(values) != len(columns):

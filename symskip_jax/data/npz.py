@@ -7,7 +7,7 @@ import numpy as np
 from symskip_jax.data.base import UNLABELLED, ArraySource
 from symskip_jax.data.paths import local_path
 from symskip_jax.data.splits import mark_split
-from symskip_jax.errors import NoSuchSplitError, UserError
+from symskip_jax.errors import MissingDataError, NoSuchSplitError, UserError
 
 MAX_UNNAMED_CLASSES = 100_000
 
@@ -55,7 +55,7 @@ class _Archive:
         self.name = f"npz:{path}"
         self._file = local_path(path)
         if not self._file.exists():
-            raise UserError(f"{self.name} does not exist")
+            raise MissingDataError(f"{self.name} does not exist")
         if not self._file.is_file() or not is_zipfile(self._file):
             raise UserError(f"{self.name} is not a whole .npz file: write one with numpy.savez")
         try:

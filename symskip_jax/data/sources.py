@@ -70,6 +70,18 @@ def open_source(name: str, split: str, data_dir: str | None = None) -> Source:
     raise UserError(f"unknown dataset '{name}': {hint}a dataset is one of {forms}")
 
 
+def say_where(text: str, name: str, option: str) -> str:
+    """Returns what is said of a dataset that is missing, and how to tell where it is.
+
+    Args:
+        text: what is said.
+        name: of the dataset.
+        option: that takes its name.
+    """
+    also = "set TFDS_DATA_DIR, or " if "tfds:" in name else ""
+    return f"{text}; if it is elsewhere, {also}name it with {option}=NAME"
+
+
 def _open_union(name: str, split: str, data_dir: str | None) -> Source | None:
     from symskip_jax.data.union import Union, mix, parse_union
 

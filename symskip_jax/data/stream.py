@@ -18,6 +18,7 @@ import numpy as np
 from absl import flags
 
 from symskip_jax.data.base import Source
+from symskip_jax.data.notices import warn_once
 from symskip_jax.data.order import epoch_order
 from symskip_jax.data.parts import Part, Shard
 from symskip_jax.data.reading import Faults, Images, Reader, why_bad
@@ -140,7 +141,7 @@ def pass_over(
         indices_b = number * batch_size + shard.index * local + np.arange(local)
         is_bad = images.bad_b >= 0
         for index in images.bad_b[is_bad & (indices_b < len(source))].tolist():
-            log.warning("left out %s", why_bad(source, index))
+            warn_once(log, f"left out {why_bad(source, index)}")
         yield Part(
             {"image": images.images_bhwc, "label": images.labels_b},
             np.minimum(indices_b, len(source) - 1),

@@ -22,7 +22,13 @@ from symskip_jax.data.gcs import answering, is_bucket
 from symskip_jax.data.named_subsets import cache_labels, find_subset, kept_labels, subset_names
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.voc import multi_label
-from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
+from symskip_jax.errors import (
+    BadImageError,
+    MissingDataError,
+    NoSuchSplitError,
+    ReadFailedError,
+    UserError,
+)
 
 ARRAY_RECORD = "array_record"
 NAME = re.compile(r"(?P<name>[^/:]+)(/(?P<config>[^:]+))?(:(?P<version>[\d.]+))?")
@@ -213,9 +219,9 @@ def find_dataset(name: str, data_dir: Path) -> Prepared:
     ]
     if not found and same_name:
         there = ", ".join(it.full_name for it in same_name)
-        raise UserError(f"'tfds:{name}' is not in {data_dir}, which has {there}")
+        raise MissingDataError(f"'tfds:{name}' is not in {data_dir}, which has {there}")
     if not found:
-        raise UserError(_not_prepared(name, match["name"], data_dir))
+        raise MissingDataError(_not_prepared(name, match["name"], data_dir))
     if len({it.config for it in found}) > 1:
         there = ", ".join(it.full_name for it in found)
         raise UserError(f"'tfds:{name}' has several configs in {data_dir}: name one of {there}")

@@ -15,7 +15,13 @@ from symskip_jax.data.catalog import VOC_SPLITS
 from symskip_jax.data.header import image_size
 from symskip_jax.data.listing import file_sizes
 from symskip_jax.data.paths import local_path
-from symskip_jax.errors import BadImageError, NoSuchSplitError, ReadFailedError, UserError
+from symskip_jax.errors import (
+    BadImageError,
+    MissingDataError,
+    NoSuchSplitError,
+    ReadFailedError,
+    UserError,
+)
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -171,7 +177,7 @@ def multi_label(present: set[int], counted: set[int], num_classes: int) -> np.nd
 
 def _find_year(name: str, path: Path) -> Path:
     if not path.is_dir():
-        raise UserError(f"{name} is no folder: name a VOC2007 or VOC2012 of a VOCdevkit")
+        raise MissingDataError(f"{name} is no folder: name a VOC2007 or VOC2012 of a VOCdevkit")
     if os.path.isdir(path / "ImageSets"):
         return path
     years = sorted(it.parent for it in path.glob("VOC*/ImageSets"))

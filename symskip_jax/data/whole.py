@@ -5,6 +5,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 
 from symskip_jax.data.base import Example, Source
+from symskip_jax.data.notices import warn_once
 from symskip_jax.data.reading import Faults, Images, Reader, why_bad
 
 # Images that wait for whoever takes them, for each thread that reads.
@@ -36,6 +37,6 @@ def whole_images(
             indices = range(start, min(start + threads * AHEAD, len(source)))
             for index, found in zip(indices, pool.map(read, indices), strict=True):
                 if found.bad_b[0] >= 0:
-                    log.warning("left out %s", why_bad(source, index))
+                    warn_once(log, f"left out {why_bad(source, index)}")
                 else:
                     yield Example(found.images_bhwc[0], found.labels_b[0])

@@ -15,7 +15,7 @@ from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.pretrain import SHEET_IMAGES, write_sheet
-from symskip_jax.experiments.tasks import make_task
+from symskip_jax.experiments.tasks import make_task, with_labels
 from symskip_jax.training.checkpoints import Restored, load_variables
 from symskip_jax.training.records import read_metrics
 from symskip_jax.training.skips import SkipSchedule
@@ -156,6 +156,7 @@ def measure_task(config: ConfigDict, restored: Restored, workdir: Path) -> dict[
     """Returns the figures of what was learnt from labels."""
     test = load_split(config, config.data.test_split)
     require_channels(restored, test.channels, test.name)
+    test = with_labels(test)
     task, own_task = make_task(config, test), restored.meta.get("task", "classification")
     if task.name != own_task:
         raise UserError(

@@ -1,7 +1,6 @@
 """Where images lie in a network's feature space: their nearest neighbours, and all in a plane."""
 
 import functools
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +62,6 @@ def draw_feature_space(
     if labels_n is not None:
         numbers |= _same_class(neighbors, labels_n)
     write_json(out / "neighbors.json", numbers)
-    print(json.dumps(numbers))
     queries = np.unique(np.linspace(0, len(found.features_nd) - 1, images).round().astype(int))
     _draw_neighbors(
         out / "neighbors.png", network, sample, found.indices_n, neighbors, queries, labels_n, names
@@ -80,6 +78,7 @@ def draw_feature_space(
             f" Of the {neighbors.indices_mk.shape[1]} nearest, {numbers['same_class']:.0%} are of "
             f"the image's own class; {numbers['by_chance']:.0%} would be by chance."
         )
+    print(f"features of {layer}, {numbers['images']:,} images of {data.name}.{told}")
     return [
         section_html(
             "Nearest neighbours",

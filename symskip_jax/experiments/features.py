@@ -65,7 +65,8 @@ def features(
     ours = [] if data is None else [f"--config.data.name={data}"]
     ours += [] if split is None else [f"--config.data.test_split={split}"]
     run = open_run(workdir, step, config_path, [*overrides, *ours])
-    shown = load_split(run.config, run.config.data.test_split)
+    option = "--config.data.name" if data is None else "--data"
+    shown = load_split(run.config, run.config.data.test_split, option=option)
     network = run.network(shown)
     shapes = network.shapes(shown.channels)
     if layer is None:

@@ -20,7 +20,7 @@ from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.origin import origin_of
 from symskip_jax.experiments.running import make_optimizer, make_plan, make_schedule, run_training
-from symskip_jax.experiments.tasks import Task, make_task, require_labels
+from symskip_jax.experiments.tasks import Task, make_task, with_labels
 from symskip_jax.training.averaging import (
     averaged_shapes,
     averaged_variables,
@@ -43,7 +43,7 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     """Fine-tunes the network of a configuration and returns its final state.
 
     The labels decide what it learns: the class of an image, its several classes, or those of its
-    pixels; see `symskip_jax.experiments.tasks`.
+    pixels; see `symskip_jax.experiments.tasks`. Images without one are left out.
 
     Args:
         config: all of it; `config.finetune` is the recipe.
@@ -59,9 +59,9 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
     with together():
         mesh = setup.make_mesh(config)
         groups = setup.batch_norm_groups(config, mesh.size)
-        everything, test = load_train_and_test(config, config.data.train_split)
+        found = load_train_and_test(config, config.data.train_split)
+        everything, test = map(with_labels, found)
         task = make_task(config, everything)
-        require_labels(test)
         train, drawn = draw(config, everything)
         channels = train.channels
         start = None if init is None else load_pretrained(init, config, task, channels)

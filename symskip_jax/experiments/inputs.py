@@ -18,12 +18,12 @@ from symskip_jax.data.channels import with_channels
 from symskip_jax.data.parts import Part, Shard, parts_of
 from symskip_jax.data.reading import Faults, SizesDifferError
 from symskip_jax.data.resident import ResidentData, load_resident
-from symskip_jax.data.sources import open_source
+from symskip_jax.data.sources import open_source, say_where
 from symskip_jax.data.stream import Parallel, Stream, pass_over
 from symskip_jax.data.subset import Subset
 from symskip_jax.data.views import View
 from symskip_jax.data.whole import whole_images
-from symskip_jax.errors import UserError
+from symskip_jax.errors import MissingDataError, UserError
 from symskip_jax.training.dispatch import Advance, resident_advance
 from symskip_jax.training.feed import Feed, streamed_advance
 from symskip_jax.training.mesh import Step, put_split, put_whole
@@ -228,19 +228,26 @@ def split_part(part: Part, mesh: Mesh) -> Part:
     return Part(*put_split(tuple(part), mesh))
 
 
-def load_split(config: ConfigDict, split: str, name: str = "") -> Input:
+def load_split(
+    config: ConfigDict, split: str, name: str = "", option: str = "--config.data.name"
+) -> Input:
     """Opens a split of `config.data`, and reads it into memory where it fits.
 
     Args:
         config: the whole configuration.
         split: the dataset's name for it.
         name: of the dataset; "" for `config.data.name`.
+        option: by which the name is given, for messages.
 
     Raises:
         UserError: the data is missing or broken, or smaller than the crop.
     """
     data = config.data
-    source = open_source(name or data.name, split, data.data_dir or None)
+    name = name or data.name
+    try:
+        source = open_source(name, split, data.data_dir or None)
+    except MissingDataError as error:
+        raise MissingDataError(say_where(str(error), name, option)) from error
     if data.channels:
         source = with_channels(source, data.channels)
     if not len(source):
@@ -265,7 +272,8 @@ def load_train_and_test(
     Raises:
         UserError: as `load_split`, or their channels differ.
     """
-    train = load_split(config, train_split, train_name)
+    option = "--config.data.pretrain_name" if train_name else "--config.data.name"
+    train = load_split(config, train_split, train_name, option)
     test = load_split(config, config.data.test_split)
     if train.channels != test.channels:
         raise UserError(

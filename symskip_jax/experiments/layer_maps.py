@@ -1,7 +1,6 @@
 """The maps of one layer of a run: drawn over the images, and how alike they stay."""
 
 import functools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -153,8 +152,27 @@ def draw_layer(
             "two different images": between_c[order],
         },
     )
-    print(json.dumps({"layer": layer, **overall, "written": str(out / f"maps_{layer}.png")}))
+    print(_summary(layer, shape, overall))
     return found
+
+
+def _summary(layer: str, shape: Sequence[int], overall: Mapping[str, float | None]) -> str:
+    """Returns the overall figures in a line."""
+    parts = [f"{_text(overall['corrupted'])} if corrupted ({_text(overall['kept'], '.0%')} kept)"]
+    if OCCLUDED in overall:
+        kept = _text(overall["occluded_kept"], ".0%")
+        parts.append(f"{_text(overall[OCCLUDED])} if occluded ({kept} kept)")
+    parts.append(f"{_text(overall['between'])} of another image")
+    size = "x".join(map(str, shape))
+    line = f"maps of {layer} ({size}): cosine with the clean image's {', '.join(parts)}"
+    if "selectivity" in overall:
+        apart = f"{_text(overall['selectivity'])} and {_text(overall['selectivity_against'])}"
+        line += f"; channels drawn differ by {apart} standard deviations"
+    return line
+
+
+def _text(value: float | None, form: str = ".2f") -> str:
+    return "–" if value is None else format(value, form)
 
 
 def _maps(looks: Looks, layer: str) -> dict[str, np.ndarray]:

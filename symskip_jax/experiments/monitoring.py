@@ -61,8 +61,8 @@ def make_monitor(
         A function of the variables that returns
 
         - `knn_accuracy` and `linear_accuracy` (0 to 1) of the encoder's deepest ReLU, averaged over
-          positions, and the same with `_middle` of the one half-way there: where the dataset has
-          one class an image;
+          positions, the same with `_middle` of the one half-way there, and `monitor_count`, the
+          images that they are measured on: where the dataset has one class an image;
         - `psnr_without_skips` (dB): of reconstructions with the inner skips left out, by a decoder
           that learnt with them: where there are any.
     """
@@ -152,7 +152,7 @@ def _some(data: Input, count: int) -> Input:
 
 
 def _accuracies(end: str, known: Extracted, asked: Extracted) -> dict[str, float]:
-    """Returns both, or nothing where there is nothing to tell apart or to measure on."""
+    """Returns both and their count, or nothing where nothing is to be told apart or measured."""
     # scikit-learn takes seconds to import, which runs without such figures need not wait for.
     from symskip_jax.analysis.label_probes import linear_accuracy
     from symskip_jax.analysis.neighbors import knn_accuracy
@@ -163,4 +163,5 @@ def _accuracies(end: str, known: Extracted, asked: Extracted) -> dict[str, float
     return {
         f"knn_accuracy{end}": knn_accuracy(*rows),
         f"linear_accuracy{end}": linear_accuracy(*rows),
+        "monitor_count": len(asked.labels_n),
     }

@@ -19,10 +19,11 @@ from symskip_jax.data.parts import parts_of
 from symskip_jax.errors import UserError
 from symskip_jax.evaluation.batches import Parts
 from symskip_jax.experiments.checks import check_config
-from symskip_jax.experiments.finetune import draw, require_labels
+from symskip_jax.experiments.finetune import draw
 from symskip_jax.experiments.inputs import Input, load_train_and_test, memory_bytes
 from symskip_jax.experiments.networks import open_run, untrained_network
 from symskip_jax.experiments.probe_table import header, row
+from symskip_jax.experiments.tasks import require_labels, with_labels
 from symskip_jax.models.deconvolutions import sizes_between, stack_shape
 from symskip_jax.training.workdir import make_workdir, write_json
 
@@ -81,7 +82,8 @@ def probe(
     else:
         run = open_run(workdir, step, config_path, list(overrides))
         config = run.config
-    everything, test = load_train_and_test(config, config.data.train_split)
+    found = load_train_and_test(config, config.data.train_split)
+    everything, test = map(with_labels, found)
     num_classes = len(_require_one_class(everything))
     _require_one_class(test)
     train, drawn = draw(_with_labels(config, everything), everything)

@@ -47,6 +47,11 @@ _FIGURES = {
     "ssim": ("SSIM", 1.0, 3),
     "loss": ("test loss", 1.0, 4),
 }
+# Of how many images those are that a few more would change.
+_COUNTS = {
+    **dict.fromkeys(("accuracy", "mean_average_precision", "mean_iu"), "count"),
+    **dict.fromkeys(("linear_accuracy", "knn_accuracy"), "monitor_count"),
+}
 _COSTS = (
     "Time, speed and operations are of all starts of a run together, up to its last record. Speed "
     "is the median. Operations are of training alone, counted by XLA in a forward pass and taken "
@@ -137,7 +142,9 @@ def _facts(run: RunFolder) -> dict[str, str]:
     tests = [it for it in run.records if it["split"] != "train"]
     for key, (name, factor, digits) in _FIGURES.items():
         if tests and is_number(value := tests[-1].get(key)):
-            facts[name] = f"{factor * value:.{digits}f}"
+            count = tests[-1].get(_COUNTS[key]) if key in _COUNTS else None
+            of = f" of {count:,} images" if is_number(count) else ""
+            facts[name] = f"{factor * value:.{digits}f}{of}"
     facts["training time"] = _duration(cost.training_seconds)
     facts["evaluation time"] = _duration(cost.evaluation_seconds)
     facts["images/s"] = f"{cost.images_per_second:,.0f}" if cost.images_per_second else _ABSENT

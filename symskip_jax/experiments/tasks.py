@@ -5,6 +5,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from symskip_jax.config import flat
@@ -24,6 +25,7 @@ from symskip_jax.training.losses import (
     multi_label_loss,
     segmentation_loss,
 )
+from symskip_jax.training.processes import say
 from symskip_jax.training.steps import LabelTransform, keep_labels
 from symskip_jax.transforms import MaskTransform, Normalization
 
@@ -69,18 +71,42 @@ def require_labels(data: Input) -> tuple[str, ...]:
     """Returns the classes of labelled data.
 
     Raises:
-        UserError: an image has no label, or one that is no class of the dataset.
+        UserError: no image has a label.
     """
-    kind, class_names = data.source.features.label_kind, data.source.class_names
-    unlabelled = f"{data.name} has images without a label, and every one needs its own here"
-    if class_names is None:
-        raise UserError(unlabelled)
-    if kind == "class":
-        labels_n = data.labels()
-        check_labels(data.source, labels_n)
-        if (labels_n == UNLABELLED).any():
-            raise UserError(unlabelled)
-    return class_names
+    if data.source.class_names is None:
+        raise _unlabelled(data)
+    return data.source.class_names
+
+
+def with_labels(data: Input) -> Input:
+    """Returns the images that have a label, and says how many are left out for want of one.
+
+    Raises:
+        UserError: no image has one, or one is no class of the dataset.
+    """
+    require_labels(data)
+    if data.source.features.label_kind != "class":
+        return data
+    labels_n = data.labels()
+    check_labels(data.source, labels_n)
+    is_labelled_n = labels_n != UNLABELLED
+    if is_labelled_n.all():
+        return data
+    if not is_labelled_n.any():
+        raise _unlabelled(data)
+    count, first = int((~is_labelled_n).sum()), int(is_labelled_n.argmin())
+    say(
+        f"{data.name}: {count:,} of {len(data):,} images have no label and are left out, "
+        f"the first is {data.source.describe(first)}"
+    )
+    return data.take(np.flatnonzero(is_labelled_n))
+
+
+def _unlabelled(data: Input) -> UserError:
+    mend = "set --config.data.name to data that has labels"
+    if data.name.startswith("folder:"):
+        mend = "put those of each class into a sub-folder, or list them in labels.csv (file,label)"
+    return UserError(f"{data.name}: none of {len(data):,} images has a label; {mend}")
 
 
 def _classification(config: ConfigDict, class_names: tuple[str, ...]) -> Task:

@@ -42,7 +42,7 @@ def visualize_maps(
     Writes `maps_LAYER.png` (the top channels over the images), `maps_LAYER.json` (the likeness, see
     `MapStability`, per channel and overall, and how many of the channels drawn are the top ones of
     corrupted images too) and `likeness_LAYER.png` and `.svg` (the same as a chart), and prints the
-    overall figures.
+    overall figures and where the maps are.
 
     The top channels are the most active ones; or, with `against`, half of them those that are more
     active on the test images than on that split's, and half those that are less.
@@ -76,7 +76,9 @@ def visualize_maps(
     check_layer(layer, looks.shapes)
     out = workdir / "images" if out is None else out
     make_workdir(out)
-    return draw_layer(looks, layer, images=images, channels=channels, out=out)
+    found = draw_layer(looks, layer, images=images, channels=channels, out=out)
+    print(out / f"maps_{layer}.png")
+    return found
 
 
 def check_layer(layer: str, shapes: Iterable[str]) -> None:

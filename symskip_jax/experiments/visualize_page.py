@@ -110,6 +110,7 @@ def visualize_page(
         *draw_feature_space(looks.network, layers[-1], data, images, embedding, out),
     ]
     write_page(page, f"symskip visualize: {workdir.resolve().name}", sections)
+    print(f"pictures, and their figures as JSON, are in {out}; all pictures on one page:")
     print(page)
     return page
 

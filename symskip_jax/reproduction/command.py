@@ -10,7 +10,7 @@ from typing import Any
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.errors import UserError
 from symskip_jax.reproduction.cost import run_dtype, run_flops
-from symskip_jax.reproduction.datasets import chosen_names
+from symskip_jax.reproduction.datasets import chosen_names, missing_data
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
@@ -92,9 +92,12 @@ def reproduce(
     place = Place(runs, results, names)
     jobs = to_do(chosen, numbers, place)
     machine = hands.machine() if jobs else {}
+    missing = missing_data((job.run.role for job in jobs), names)
     if dry_run:
-        print(_plan(chosen, jobs, numbers, place, machine))
+        print(_plan(chosen, jobs, numbers, place, machine, missing))
         return 0
+    for line in missing:
+        print(line, file=sys.stderr, flush=True)
     if not jobs:
         told = f"nothing to run: {results} has the logs of all; another --results runs it anew"
         print(told, file=sys.stderr)
@@ -137,6 +140,7 @@ def _plan(
     seeds: Sequence[int],
     place: Place,
     machine: Mapping[str, Any],
+    missing: Sequence[str],
 ) -> str:
     """Returns every command with its cost."""
     done = sum(
@@ -154,6 +158,7 @@ def _plan(
         "what large matrix products reach here just now, as whole runs did; starting and "
         "compiling, half a minute a command, come on top"
     )
+    lines += [f"# {line}" for line in missing]
     total, in_all, not_counted = 0.0, 0.0, 0
     for job in jobs:
         flops = run_flops(job.run, place.names)

@@ -1,10 +1,11 @@
 """The datasets that the experiments read, by the part they play."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from symskip_jax.errors import UserError
+from symskip_jax.data.sources import open_source, say_where
+from symskip_jax.errors import MissingDataError, UserError, did_you_mean
 
 _SLICE = re.compile(r"(\w+)\[(?:(\d+)%)?:(?:(\d+)%)?\]")
 
@@ -49,6 +50,25 @@ ROLES = {
 }
 
 
+def missing_data(roles: Iterable[str], names: Mapping[str, str]) -> list[str]:
+    """Returns a line for each dataset that is not here, and how to say where it is.
+
+    Args:
+        roles: of the datasets that are read.
+        names: of all, by their roles.
+    """
+    lines = []
+    for role in dict.fromkeys(roles):
+        name = names[role]
+        try:
+            open_source(name, "train")
+        except MissingDataError:
+            lines.append(say_where(f"{name} is not here", name, f"--data {role}"))
+        except (UserError, OSError):
+            continue  # it is there; what is wrong with it, the run that reads it tells
+    return lines
+
+
 def chosen_names(choices: Sequence[str]) -> dict[str, str]:
     """Returns the name of the dataset for each role.
 
@@ -65,6 +85,7 @@ def chosen_names(choices: Sequence[str]) -> dict[str, str]:
             raise UserError(
                 f"--data {choice} must be ROLE=NAME, with a role of {', '.join(names)}, "
                 "and a dataset's name as in `symskip data list`"
+                + ("" if role in names else did_you_mean(role, names))
             )
         names[role] = name
     return names

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 
 Scale = Literal["paper", "small", "smoke"]
 SCALES: tuple[Scale, ...] = ("paper", "small", "smoke")
@@ -158,8 +158,11 @@ class Experiment:
         measured = {cell.run for cell in cells}
         others = tuple(it for it in self.runs() if it.name == row and it not in measured)
         if not cells and not others:
-            known = ", ".join(dict.fromkeys(it.name for it in self.runs()))
-            raise UserError(f"--only {row}: {self.name} has no such run; choose one of {known}")
+            known = [*dict.fromkeys(it.name for it in self.runs())]
+            raise UserError(
+                f"--only {row}: {self.name} has no such run; choose one of {', '.join(known)}"
+                + did_you_mean(row, [*known, *(cell.row for cell in self.cells)])
+            )
         return dataclasses.replace(self, cells=cells, pictures=others)
 
     def runs(self) -> list[Run]:

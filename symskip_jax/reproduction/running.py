@@ -140,7 +140,9 @@ def _run(
             f"{run.name} seed {seed} was stopped; the same command goes on from there"
         )
     if status:
-        _say(f"{title}: FAILED with status {status}: {_last_line(log)}")
+        # What the command calls --config.data.name is --data here.
+        line = _last_line(log).replace("--config.data.name=", f"--data {run.role}=")
+        _say(f"{title}: FAILED with status {status}: {line}")
         return False
     collect(run, scale, seed, runs=place.runs, results=place.results, names=place.names)
     return True

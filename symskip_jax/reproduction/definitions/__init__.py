@@ -5,7 +5,7 @@ Private.
 
 from collections.abc import Callable
 
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 from symskip_jax.reproduction.definitions import cifar, rates, recipes, related, stl10, voc
 from symskip_jax.reproduction.grid import Experiment, Scale
 
@@ -35,5 +35,8 @@ def define(name: str, scale: Scale) -> Experiment:
         UserError: there is none of that name.
     """
     if name not in DEFINITIONS:
-        raise UserError(f"experiment {name} is unknown; choose one of {', '.join(DEFINITIONS)}")
+        raise UserError(
+            f"experiment {name} is unknown; choose one of {', '.join(DEFINITIONS)}"
+            + did_you_mean(name, DEFINITIONS)
+        )
     return DEFINITIONS[name](scale)
