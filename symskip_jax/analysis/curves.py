@@ -49,7 +49,13 @@ class _Figure(NamedTuple):
 
 # With the figure of the corrupted input itself, where that was measured.
 _QUALITY = {
-    "psnr": _Figure("PSNR", "PSNR (dB)", 1.0, "The higher, the closer to the clean images."),
+    "psnr": _Figure(
+        "PSNR",
+        "PSNR (dB)",
+        1.0,
+        "The higher, the closer to the clean images; with skips "
+        "left out, of those images alone that the probes look at.",
+    ),
     "ssim": _Figure("SSIM", "SSIM", 1.0, "1 is the clean image itself."),
 }
 _SCORES = {

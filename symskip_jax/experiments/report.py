@@ -50,7 +50,7 @@ _FIGURES = {
 # Of how many images those are that a few more would change.
 _COUNTS = {
     **dict.fromkeys(("accuracy", "mean_average_precision", "mean_iu"), "count"),
-    **dict.fromkeys(("linear_accuracy", "knn_accuracy"), "monitor_count"),
+    **dict.fromkeys(("linear_accuracy", "knn_accuracy", "psnr_without_skips"), "monitor_count"),
 }
 _COSTS = (
     "Time, speed and operations are of all starts of a run together, up to its last record. Speed "
