@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from symskip_jax.extras import how_to_install
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -75,6 +77,31 @@ def test_constraints_are_names_and_exact_versions_of_all_we_require() -> None:
     assert not malformed
     assert lines == sorted(lines, key=canonical)
     assert {canonical(r) for r in bounded_requirements()} <= {canonical(x) for x in lines}
+
+
+def test_an_extra_is_installed_as_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+    monkeypatch.chdir(clone)
+    assert how_to_install("gcs", clone) == "pip install 'symskip-jax[gcs]'"
+    (clone / "constraints.txt").touch()
+    monkeypatch.setattr("sys.prefix", str(clone / ".venv"))
+    said = how_to_install("cuda", clone)
+    assert said == ".venv/bin/pip install -c constraints.txt -e '.[cuda]'"
+    assert f"`{said}`" in (ROOT / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert how_to_install("cuda", clone) == f"cd '{clone}' && {said}"
+    monkeypatch.setattr("sys.prefix", "/elsewhere")
+    monkeypatch.setattr("sys.executable", "/elsewhere/bin/python")
+    assert "&& /elsewhere/bin/python -m pip install -c" in how_to_install("cuda", clone)
+
+
+def test_every_extra_that_is_asked_for_is_declared() -> None:
+    texts = [path.read_text() for path in (ROOT / "symskip_jax").rglob("*.py")]
+    asked = {name for text in texts for name in re.findall(r"how_to_install\('(\w+)'\)", text)}
+    assert len(asked) > 3 and asked <= EXTRAS.keys()
 
 
 @pytest.mark.parametrize("arguments", [[], ["pretrain"], ["bench", "step"]])
