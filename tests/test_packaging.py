@@ -104,6 +104,21 @@ def test_every_extra_that_is_asked_for_is_declared() -> None:
     assert len(asked) > 3 and asked <= EXTRAS.keys()
 
 
+def test_make_says_what_it_installs_and_that_it_takes_a_while(tmp_path: Path) -> None:
+    for name in ("pip", "symskip"):
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\necho {name} runs\n")
+        script.chmod(0o755)
+    make = ["make", "--no-print-directory", "quickstart", f"VENV={tmp_path}"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, _, after = done.stdout.partition("pip runs\n")
+    assert f"into {tmp_path}:\nsome minutes" in before and "symskip runs" in after
+    again = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert "installing" not in again.stdout and "symskip runs" in again.stdout
+
+
 @pytest.mark.parametrize("arguments", [[], ["pretrain"], ["bench", "step"]])
 def test_help_needs_no_heavy_import(arguments: list[str]) -> None:
     script = (
