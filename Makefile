@@ -37,14 +37,19 @@ clean:  ## Remove environments, caches and build outputs; runs/ stays
 
 # The stamps are younger than the files that decide what is installed.
 $(VENV)/.default: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing symskip_jax and what it needs (JAX, Flax, OpenCV, scikit-learn and more) into $(VENV):"
+	@echo "some minutes, most of them downloads, in which pip says nothing"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing symskip_jax and what builds its pages into $(VENV): some minutes, in which pip says nothing"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	touch $(VENV)/.default $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing symskip_jax and the tools of its tests, torch among them, into $(VENV):"
+	@echo "many minutes where torch brings CUDA along (see the top of Makefile), in which pip says nothing"
 	$(VENV)/bin/pip install --quiet --constraint constraints.txt --editable '.[dev,docs,interop]'
 	touch $(VENV)/.default $(VENV)/.docs $@
 

@@ -3,6 +3,8 @@
 import argparse
 import io
 import logging
+import os
+import select
 import sys
 import traceback
 from collections.abc import Sequence
@@ -36,6 +38,7 @@ EXIT_UNSAVED = 74  # EX_IOERR
 EXIT_STOPPED = 75  # EX_TEMPFAIL: saved; the same command goes on
 EXIT_LOST = 76  # the same command goes on from the last checkpoint
 EXIT_INTERRUPTED = 130
+EXIT_UNREAD = 141  # as a shell says of what SIGPIPE ends: `symskip ... | head`
 _STATUSES: dict[type[Exception], int] = {
     NonFiniteLossError: EXIT_FAILED,
     UserError: EXIT_WRONG_INPUT,
@@ -87,13 +90,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _answered(words: Sequence[str]) -> int:
     """Runs the command, prints what goes wrong, and returns the exit status."""
     try:
-        return _run(words)
+        status = _run(words)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except tuple(_STATUSES) as error:
         print(f"symskip: {error}", file=sys.stderr)
         return next(status for kind, status in _STATUSES.items() if isinstance(error, kind))
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return EXIT_UNREAD
         if not _is_one_of_several():
             raise
         from symskip_jax.training.processes import as_lost_process
@@ -104,6 +111,20 @@ def _answered(words: Sequence[str]) -> int:
             return EXIT_CRASHED
         print(f"symskip: {lost}", file=sys.stderr)
         return EXIT_LOST
+
+
+def _nobody_reads() -> bool:
+    """Whether standard output is a pipe that was closed; what is left to print goes nowhere."""
+    try:
+        out = sys.stdout.fileno()
+    except OSError:  # it is no file
+        return False
+    poll = select.poll()
+    poll.register(out, 0)
+    is_closed = any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
+    if is_closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), out)
+    return is_closed
 
 
 def _run(words: Sequence[str]) -> int:

@@ -15,6 +15,7 @@ import pytest
 from symskip_jax import cli
 from symskip_jax.bench import step
 from symskip_jax.bench.problem import Problem
+from symskip_jax.extras import how_to_install
 from symskip_jax.models import network_1
 from symskip_jax.models.flops import step_flops
 
@@ -107,7 +108,7 @@ def test_a_peer_that_is_not_installed_is_left_out(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     out = tmp_path / "step.json"
     assert cli.main([*STEP, "--peers", "torch", f"--out={out}"]) == 0
-    line = "torch is missing: pip install 'symskip-jax[interop]'"
+    line = f"torch is missing: {how_to_install('interop')}"
     assert f"torch is left out: {line}\n" in capsys.readouterr().err
     results = json.loads(out.read_text())
     assert results["left_out"] == {"torch": line}

@@ -156,4 +156,4 @@ def test_without_gcsfs_it_says_what_to_install(tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.returncode == 2
-    assert "pip install 'symskip-jax[gcs]'" in result.stderr
+    assert "-e '.[gcs]'" in result.stderr

@@ -87,6 +87,17 @@ def test_reproduce_has_exit_statuses_of_its_own():
     assert "some runs failed" in meanings["1"] and "NaN" not in shown
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_what_nobody_reads_any_more_ends_in_silence(unbuffered):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    environment = {"PYTHONUNBUFFERED": unbuffered}
+    process = command.start("data", "list", stdout=theirs, environment=environment)
+    os.close(theirs)
+    result = command.finish(process)
+    assert (result.returncode, result.stderr) == (cli.EXIT_UNREAD, "") == (141, "")
+
+
 def test_the_version():
     assert command.succeed("--version").stdout == f"symskip {__version__}\n"
 

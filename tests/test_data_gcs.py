@@ -166,7 +166,7 @@ def test_a_bucket_that_does_not_answer_is_one_line():
 def test_without_gcsfs_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("symskip_jax.data.gcs.find_spec", lambda name: None)
     message = user_error(lambda: open_source("tfds:scribbles", "train", ADDRESS))
-    assert ADDRESS in message and "symskip-jax[gcs]" in message
+    assert ADDRESS in message and "-e '.[gcs]'" in message
 
 
 def test_nothing_is_written_to_a_bucket():

@@ -34,7 +34,7 @@ def test_without_tensorflow_a_line_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "find_spec", lambda name: None)
     for name in ("scribbles", "cifar10"):
         message = user_error(lambda name=name: prepare(name, str(tmp_path)))
-        assert "pip install 'symskip-jax[prepare]'" in message
+        assert "-e '.[prepare]'" in message
 
 
 def test_names_that_are_none(tmp_path):

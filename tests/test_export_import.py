@@ -417,4 +417,4 @@ def test_without_onnx_it_says_how_to_get_it(
     run: Path, refused: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "symskip_jax.interop.onnx_graph", None)
-    assert "pip install 'symskip-jax[onnx]'" in refused("export", run, "--format=onnx")
+    assert "-e '.[onnx]'" in refused("export", run, "--format=onnx")

@@ -237,4 +237,4 @@ def test_files_that_cannot_be_written_are_told(symskip, run, tmp_path, monkeypat
     assert "--out" in symskip("features", run, "--out", tmp_path / "file" / "it.npz")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refusal = symskip("features", run, "--out", tmp_path / "it.parquet")
-    assert "pip install 'symskip-jax[tables]'" in refusal
+    assert "-e '.[tables]'" in refusal

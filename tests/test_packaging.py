@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from symskip_jax.extras import how_to_install
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -75,6 +77,46 @@ def test_constraints_are_names_and_exact_versions_of_all_we_require() -> None:
     assert not malformed
     assert lines == sorted(lines, key=canonical)
     assert {canonical(r) for r in bounded_requirements()} <= {canonical(x) for x in lines}
+
+
+def test_an_extra_is_installed_as_the_readme_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clone = tmp_path / "a clone"
+    clone.mkdir()
+    monkeypatch.chdir(clone)
+    assert how_to_install("gcs", clone) == "pip install 'symskip-jax[gcs]'"
+    (clone / "constraints.txt").touch()
+    monkeypatch.setattr("sys.prefix", str(clone / ".venv"))
+    said = how_to_install("cuda", clone)
+    assert said == ".venv/bin/pip install -c constraints.txt -e '.[cuda]'"
+    assert f"`{said}`" in (ROOT / "README.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    assert how_to_install("cuda", clone) == f"cd '{clone}' && {said}"
+    monkeypatch.setattr("sys.prefix", "/elsewhere")
+    monkeypatch.setattr("sys.executable", "/elsewhere/bin/python")
+    assert "&& /elsewhere/bin/python -m pip install -c" in how_to_install("cuda", clone)
+
+
+def test_every_extra_that_is_asked_for_is_declared() -> None:
+    texts = [path.read_text() for path in (ROOT / "symskip_jax").rglob("*.py")]
+    asked = {name for text in texts for name in re.findall(r"how_to_install\('(\w+)'\)", text)}
+    assert len(asked) > 3 and asked <= EXTRAS.keys()
+
+
+def test_make_says_what_it_installs_and_that_it_takes_a_while(tmp_path: Path) -> None:
+    for name in ("pip", "symskip"):
+        script = tmp_path / "bin" / name
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(f"#!/bin/sh\necho {name} runs\n")
+        script.chmod(0o755)
+    make = ["make", "--no-print-directory", "quickstart", f"VENV={tmp_path}"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, _, after = done.stdout.partition("pip runs\n")
+    assert f"into {tmp_path}:\nsome minutes" in before and "symskip runs" in after
+    again = subprocess.run(make, cwd=ROOT, capture_output=True, text=True)
+    assert "installing" not in again.stdout and "symskip runs" in again.stdout
 
 
 @pytest.mark.parametrize("arguments", [[], ["pretrain"], ["bench", "step"]])

@@ -7,6 +7,7 @@ import sys
 import pytest
 from played import Commands, define_own, play, read_note
 
+from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.machine import step_share
 
 pytestmark = pytest.mark.usefixtures("without_pictures")
@@ -56,6 +57,22 @@ def test_what_trains_nothing_is_counted_too(tmp_path, capsys, experiment, only, 
     assert costs[-1][0] == only and float(costs[-1][1]) > 0
     total = re.search(r"# in all: ([\d.e+]+) FLOPs", out)
     assert total and float(total[1]) == pytest.approx(sum(float(it) for _, it in costs), rel=0.1)
+
+
+def test_a_dry_run_ends_in_sums_of_the_rows(tmp_path, capsys):
+    assert play(tmp_path, Commands(), "supplement_d", seeds="2", dry_run=True) == 0
+    out = capsys.readouterr().out
+    commands, _, rows = out.partition("# row by row")
+    found = re.findall(r"^#   (\S.*?)  +(\d+) runs?  ([\d.e+]+) FLOPs, about", rows, re.MULTILINE)
+    named = list(dict.fromkeys(cell.row for cell in define("supplement_d", "small").cells))
+    assert [row for row, *_ in found] == named
+    flops = re.findall(r"^# \w\S*, seed \d: ([\d.e+]+) FLOPs", commands, re.MULTILINE)
+    assert sum(int(runs) for _, runs, _ in found) == len(flops) == commands.count("\nsymskip ")
+    # Two seeds each of a pre-training and a fine-tuning.
+    assert {runs for _, runs, _ in found} == {"4"}
+    total = sum(float(it) for *_, it in found)
+    assert total == pytest.approx(sum(map(float, flops)), rel=0.05)
+    assert rows.splitlines()[-1].startswith("# in all: ")
 
 
 def test_tests_count(tmp_path, monkeypatch):

@@ -123,7 +123,8 @@ def test_compiling_is_what_the_first_of_each_kind_takes_longer():
 
 def test_where_there_is_no_run_it_says_so(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
-    assert "holds no run: no status.json in it" in capsys.readouterr().err
+    line = f"symskip: WORKDIR {tmp_path} holds no run: no status.json in it\n"
+    assert capsys.readouterr().err == line
 
 
 def test_what_hangs_is_found_out(tmp_path, caplog):

@@ -12,6 +12,7 @@ import numpy as np
 
 from symskip_jax.analysis.files import replacing
 from symskip_jax.errors import UserError
+from symskip_jax.extras import how_to_install
 
 SUFFIXES = (".npz", ".parquet")
 # Batches that a row group of Parquet holds: more are read at once, fewer are found sooner.
@@ -34,7 +35,7 @@ def check_suffix(path: Path) -> None:
         raise UserError(f"--out {path} must end in {' or '.join(SUFFIXES)}")
     if path.suffix == ".parquet" and importlib.util.find_spec("pyarrow") is None:
         raise UserError(
-            f"--out {path} needs pyarrow: pip install 'symskip-jax[tables]', or write an .npz"
+            f"--out {path} must end in .npz, or needs pyarrow: {how_to_install('tables')}"
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from symskip_jax.bench.problem import Problem
 from symskip_jax.errors import UserError
+from symskip_jax.extras import how_to_install
 
 
 class Contender(Protocol):
@@ -59,7 +60,7 @@ def load_contender(name: str, problem: Problem, platform: str | None) -> Contend
     try:
         from symskip_jax.bench.torch_peer import TorchPeer
     except ModuleNotFoundError as error:
-        raise UserError("torch is missing: pip install 'symskip-jax[interop]'") from error
+        raise UserError(f"torch is missing: {how_to_install('interop')}") from error
     return TorchPeer(problem, platform or "cpu", name.removeprefix("torch").lstrip("_"))
 
 

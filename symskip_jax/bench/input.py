@@ -23,6 +23,7 @@ from symskip_jax.bench.input_dataset import NAME, find_photographs, write_datase
 from symskip_jax.bench.setting import describe_setting, make_room, write_results
 from symskip_jax.data.paths import cache_folder
 from symskip_jax.errors import UserError
+from symskip_jax.extras import how_to_install
 
 PACKAGES = ("array-record", "grain", "jax", "numpy", "opencv-python-headless", "tensorflow")
 FIGURES = ("images_per_s", "cpu_ms_per_image", "first_batch_s", "peak_mib")
@@ -54,7 +55,7 @@ def _measure(arguments: Namespace) -> dict[str, Any]:
     if arguments.images:
         has_tensorflow = importlib.util.find_spec("tensorflow") is not None
         if not has_tensorflow:
-            print("tf.data is left out: pip install 'symskip-jax[prepare]'", file=sys.stderr)
+            print(f"tf.data is left out: {how_to_install('prepare')}", file=sys.stderr)
         photographs = find_photographs(arguments.images)
         formats = ["array_record", "tfrecord"] if has_tensorflow else ["array_record"]
         cache = arguments.cache or cache_folder() / "input_benchmark"

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any, cast
 
 from symskip_jax.errors import MissingDataError, ReadFailedError, UserError
+from symskip_jax.extras import how_to_install
 
 SCHEME = "gs://"
 VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -29,7 +30,7 @@ def bucket_folder(address: str) -> Path:
     if not re.match(r"gs://[^/]", address):
         raise UserError(f"'{address}' is not of the form gs://BUCKET/PATH")
     if not find_spec("gcsfs"):
-        raise UserError(f"reading {address} needs gcsfs: pip install 'symskip-jax[gcs]'")
+        raise UserError(f"reading {address} needs gcsfs: {how_to_install('gcs')}")
     from etils import epath
 
     _connect()

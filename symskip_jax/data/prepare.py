@@ -16,6 +16,7 @@ from symskip_jax.data.catalog import Prepared, find_prepared, resolve_local_dir
 from symskip_jax.data.staging import staged
 from symskip_jax.data.tfds_source import ARRAY_RECORD, NAME
 from symskip_jax.errors import UserError
+from symskip_jax.extras import how_to_install
 
 INFO_FILE = "dataset_info.json"
 PARTIAL = "*.tmp.*"  # what TFDS calls the folder of a file that it is downloading
@@ -50,8 +51,8 @@ def prepare(name: str, data_dir: str | None = None) -> tuple[Path, str]:
         return readable[-1].path, "is there already: nothing to do"
     if not find_spec("tensorflow"):
         raise UserError(
-            "preparing a dataset needs TensorFlow: pip install 'symskip-jax[prepare]' (the "
-            "original archives of some need none: `symskip data import --help`)"
+            "preparing a dataset needs TensorFlow (the original archives of some need none: "
+            f"`symskip data import --help`): {how_to_install('prepare')}"
         )
     if len({it.config for it in found}) > 1:
         there = ", ".join(it.full_name for it in found)

@@ -14,6 +14,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.evaluate import choose_step, skip_strength
 from symskip_jax.experiments.origin import how_learnt
+from symskip_jax.extras import how_to_install
 from symskip_jax.interop import naming
 from symskip_jax.interop.facts import NetworkFacts, to_json
 from symskip_jax.interop.model_card import model_card
@@ -202,7 +203,7 @@ def _writer(form: str) -> Callable[[dict[str, np.ndarray], NetworkFacts, dict[st
     try:
         from symskip_jax.interop.onnx_graph import onnx_bytes
     except ImportError as error:
-        raise UserError("--format onnx needs onnx: pip install 'symskip-jax[onnx]'") from error
+        raise UserError(f"--format onnx needs onnx: {how_to_install('onnx')}") from error
     return lambda tensors, facts, run: onnx_bytes(tensors, facts, to_json(facts, run))
 
 

@@ -156,13 +156,13 @@ class _Table(NamedTuple):
 def _autoencoder(restored: Restored, workdir: Path) -> AutoEncoder:
     if restored.meta["verb"] != "pretrain":
         raise UserError(
-            f"--workdir {workdir} holds no auto-encoder, so nothing restores; give that of a "
+            f"--checkpoint {workdir} holds no auto-encoder, so nothing restores; give that of a "
             "pre-training"
         )
     config = config_from_flat(restored.meta["config"])
     if config.model.bottleneck != "none":
         raise UserError(
-            f"--workdir {workdir} holds a network with config key "
+            f"--checkpoint {workdir} holds a network with config key "
             f"model.bottleneck={config.model.bottleneck!r}, which sees images of one size alone; "
             "give that of another pre-training"
         )

@@ -30,7 +30,7 @@ def status(workdir: Path, *, as_json: bool) -> bool:
     found = look_up(workdir)
     if not found:
         what = "a run that has not begun" if (workdir / "config.json").exists() else "no run"
-        raise UserError(f"--workdir {workdir} holds {what}: no status.json in it")
+        raise UserError(f"WORKDIR {workdir} holds {what}: no status.json in it")
     found["checkpoints"] = sorted(
         int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()
     )

@@ -9,23 +9,19 @@ from typing import Any
 
 from symskip_jax.analysis.files import write_atomically
 from symskip_jax.errors import UserError
-from symskip_jax.reproduction.cost import run_dtype, run_flops
 from symskip_jax.reproduction.datasets import chosen_names, missing_data
 from symskip_jax.reproduction.definitions import define
 from symskip_jax.reproduction.drawing import draw
 from symskip_jax.reproduction.grid import Experiment, Scale
-from symskip_jax.reproduction.logs import typed
-from symskip_jax.reproduction.machine import machine_text, step_rate, step_share
+from symskip_jax.reproduction.plan import plan
 from symskip_jax.reproduction.running import (
     Execute,
-    Job,
     Place,
     in_a_process,
     machine_of_a_process,
     run_jobs,
     to_do,
 )
-from symskip_jax.reproduction.sameness import is_done
 from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.summary import measure
 from symskip_jax.reproduction.tables import files, markdown
@@ -94,7 +90,7 @@ def reproduce(
     machine = hands.machine() if jobs else {}
     missing = missing_data((job.run.role for job in jobs), names)
     if dry_run:
-        print(_plan(chosen, jobs, numbers, place, machine, missing))
+        print(plan(chosen, jobs, numbers, place, machine, missing))
         return 0
     for line in missing:
         print(line, file=sys.stderr, flush=True)
@@ -132,49 +128,3 @@ def write_tables(experiment: Experiment, results: Path) -> None:
     else:  # what is drawn there is of logs that do not count any more
         for name in ("plot.png", "plot.svg"):
             (folder / name).unlink(missing_ok=True)
-
-
-def _plan(
-    experiment: Experiment,
-    jobs: Sequence[Job],
-    seeds: Sequence[int],
-    place: Place,
-    machine: Mapping[str, Any],
-    missing: Sequence[str],
-) -> str:
-    """Returns every command with its cost."""
-    done = sum(
-        is_done(run, place.results, experiment.scale, seed)
-        for run in experiment.runs()
-        for seed in seeds
-    )
-    lines = [f"# {experiment.title} {len(jobs)} commands to run, {done} done already"]
-    if not jobs:
-        return lines[0]
-    rates = {it: step_rate(machine, it) for it in sorted({run_dtype(job.run) for job in jobs})}
-    said = ", ".join(f"{rate:.2g} FLOP/s in {dtype}" for dtype, rate in rates.items())
-    lines.append(
-        f"# times are for {machine_text(machine)}: {said}, which is {step_share(machine):.0%} of "
-        "what large matrix products reach here just now, as whole runs did; starting and "
-        "compiling, half a minute a command, come on top"
-    )
-    lines += [f"# {line}" for line in missing]
-    total, in_all, not_counted = 0.0, 0.0, 0
-    for job in jobs:
-        flops = run_flops(job.run, place.names)
-        seconds = (flops or 0.0) / rates[run_dtype(job.run)]
-        total, in_all = total + (flops or 0.0), in_all + seconds
-        not_counted += flops is None
-        cost = "not counted" if flops is None else f"{flops:.2g} FLOPs, {_time(seconds)}"
-        words = job.run.command(place.runs, experiment.scale, job.seed, place.names)
-        lines += [f"\n# {job.run.name}, seed {job.seed}: {cost}", typed(words)]
-    less = f", without the {not_counted} not counted" if not_counted else ""
-    lines.append(f"\n# in all: {total:.2g} FLOPs, {_time(in_all)}{less}")
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"about {seconds / size:.0f} {unit}"
-    return f"about {seconds:.0f} s"
