@@ -133,7 +133,7 @@ def gpu_runs_table() -> str:
         training = sum(it["seconds"] for it in records)
         images = sum(it["seconds"] * it["images_per_second"] for it in records)
         cells = [
-            f"`{name}`",
+            f"`{name}`{', GPU shared' if name.startswith('random') else ''}",
             f"{speed:,.0f}",
             f"{note['flops'] / images * speed / 1e12:.0f}",
             f"{note['starts'][0]['seconds']:.0f} s",

@@ -78,7 +78,13 @@ def test_tables_of_times_are_those_of_the_logs() -> None:
 def test_pages_on_looking_and_features_say_what_the_logs_say() -> None:
     logs, pages = ROOT / "results" / "looking", ROOT / "docs"
     printed = (logs / "features.txt").read_text().strip()
-    assert f"this prints {printed}:" in (pages / "features.md").read_text()
+    features = " ".join((pages / "features.md").read_text().split())
+    assert f"this prints {printed}:" in features
+    records = [json.loads(it) for it in (logs / "digits" / "metrics.jsonl").open()]
+    first, *others = (it["seconds"] for it in records if it["split"] == "test")
+    trained = sum(it["seconds"] for it in records if it["split"] == "train") / (1 + len(others))
+    took = f"{min(others):.1f} to {max(others):.1f} s, and {first:.1f} s at first"
+    assert took in features and f"from one to the next took {trained:.1f} s" in features
     page = " ".join((pages / "looking.md").read_text().split())
     tuned, before = (
         json.loads((logs / it / "neighbors.json").read_text()) for it in ("4k-ft", "4k")

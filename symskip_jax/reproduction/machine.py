@@ -15,7 +15,8 @@ from symskip_jax.bench.setting import num_cores
 # Of the rate of large matrix products, what the operations counted of whole runs came to, start-up
 # and saves included. On CPU cores, which other work shared, the middle of the logs of table 2 at
 # the scale small; half of them lie within a third of it. On a GPU, the one pre-training of table 2
-# at the scale paper that there is; nothing was measured on a TPU.
+# at the scale paper that there is, of the highest rate that runs beside it noted when they began,
+# as all shared the GPU. Nothing was measured on a TPU.
 STEP_SHARES = {"cpu": 0.25, "gpu": 0.13}
 # That networks compute in.
 _TYPES = ("float32", "bfloat16")
