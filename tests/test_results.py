@@ -80,7 +80,8 @@ def test_pages_on_looking_and_features_say_what_the_logs_say() -> None:
     printed = (logs / "features.txt").read_text().strip()
     features = " ".join((pages / "features.md").read_text().split())
     assert f"this prints {printed}:" in features
-    records = [json.loads(it) for it in (logs / "digits" / "metrics.jsonl").open()]
+    lines = (logs / "digits" / "metrics.jsonl").read_text().splitlines()
+    records = [json.loads(it) for it in lines]
     first, *others = (it["seconds"] for it in records if it["split"] == "test")
     trained = sum(it["seconds"] for it in records if it["split"] == "train") / (1 + len(others))
     took = f"{min(others):.1f} to {max(others):.1f} s, and {first:.1f} s at first"
