@@ -302,7 +302,7 @@ def test_what_a_command_meets_again_and_again_it_says_once(tmp_path):
         result = command.succeed(
             *command.pretrain(tmp_path / "run", f"folder:{tmp_path / 'photos'}", *SHORT, *more)
         )
-        assert result.stderr.count("passed over 1 files") == 1
+        assert result.stderr.count("passed over 1 file that") == 1
         assert result.stderr.count(f"left out {broken}") == 1
         assert result.stderr.count(" test: loss") == evaluations
 

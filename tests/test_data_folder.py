@@ -150,7 +150,7 @@ def test_hidden_files_are_passed_over_and_others_counted(tmp_path, caplog):
     (tmp_path / "README").write_text("x")
     with caplog.at_level(logging.WARNING):
         assert sum(map(len, read_all(tmp_path).values())) == 10
-    assert "3 files that are not images (2 .txt, 1 without extension)" in caplog.text
+    assert "3 files that are no images (2 .txt, 1 without extension)" in caplog.text
 
 
 def test_links_to_folders_are_followed(tmp_path):

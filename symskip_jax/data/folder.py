@@ -150,7 +150,8 @@ def _check_found(root: Path, paths: list[str], others: Counter[str]) -> None:
         )
     if others:
         count = others.total()
-        warn_once(logger, f"folder:{root}: passed over {count} files that are not images ({seen})")
+        what = "1 file that is no image" if count == 1 else f"{count} files that are no images"
+        warn_once(logger, f"folder:{root}: passed over {what} ({seen})")
 
 
 def _choose_split(splits: list[str], split: str, root: Path) -> str:
