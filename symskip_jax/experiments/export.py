@@ -13,7 +13,7 @@ from symskip_jax.config import config_from_flat
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.evaluate import choose_step, skip_strength
-from symskip_jax.experiments.origin import how_learnt
+from symskip_jax.experiments.origin import how_learnt, settings_of, trainings_before
 from symskip_jax.extras import how_to_install
 from symskip_jax.interop import naming
 from symskip_jax.interop.facts import NetworkFacts, to_json
@@ -29,10 +29,8 @@ from symskip_jax.training.workdir import make_workdir
 _KEPT = (
     *("verb", "task", "spec", "channels", "class_names", "normalization", "config", "versions"),
     *("skip", "skip_placement", "skip_gate", "bottleneck", "skip_fade_steps"),
-    *("num_labels", "init_step", "origin"),
+    *("num_labels", "init_step", "origin", "batch_norm_groups", "input"),
 )
-# What parts of the configuration say nothing of the network.
-_NOT_OF_NETWORK = ("run.", "probe.", "evaluation.")
 
 
 class Exported(NamedTuple):
@@ -106,11 +104,8 @@ def export(
         figures=_figures(workdir, number),
         how_learnt=how_learnt(restored.meta),
         data_license=data_license,
-        config={
-            key: value
-            for key, value in restored.meta["config"].items()
-            if not key.startswith(_NOT_OF_NETWORK)
-        },
+        settings=settings_of(restored.meta),
+        before=trainings_before(restored.meta),
     )
     _write({out: content, out.with_name(f"{out.name}.md"): card.encode()})
     print(f"{out}: {facts.part} of step {number}, {len(content):,} bytes, sha256 {sha256}")

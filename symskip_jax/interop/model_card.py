@@ -1,7 +1,7 @@
 """What a person reads beside an exported file, as Markdown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symskip_jax import __version__
@@ -33,7 +33,8 @@ def model_card(
     figures: Mapping[str, Any] | None,
     how_learnt: str,
     data_license: str | None,
-    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    before: Sequence[tuple[str, str, Mapping[str, Any] | None]],
 ) -> str:
     """Returns the card of a file.
 
@@ -48,7 +49,9 @@ def model_card(
         figures: what the run measured on its test images last, up to that step; None for nothing.
         how_learnt: a sentence: on which data, and what training started from.
         data_license: of the data; None where nobody said.
-        config: fields of the configuration, by dotted name.
+        settings: of the training, by dotted name.
+        before: (title, a sentence, settings) of each training that this one built upon, the latest
+            first; None for settings that were not recorded.
     """
     sections = [
         f"# {name}",
@@ -62,8 +65,10 @@ def model_card(
         "## Measured by the run",
         _figures_table(step, figures),
         "## Configuration",
-        "```text\n" + _lines(config) + "\n```",
+        _lines(settings),
     ]
+    for title, how, theirs in before:
+        sections += [f"## {title}", how, *([] if theirs is None else [_lines(theirs)])]
     return "\n\n".join(sections) + "\n"
 
 
@@ -161,5 +166,6 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def _lines(config: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
+def _lines(settings: Mapping[str, Any]) -> str:
+    lines = (f"{key} = {json.dumps(value)}" for key, value in settings.items())
+    return "\n".join(("```text", *lines, "```"))
