@@ -223,7 +223,7 @@ def test_finetune_goes_on_from_it(
         assert settings(card["Pre-training"]) == PRETRAINING["settings"]
     assert symskip("import", file, "--workdir", tmp_path / "ours") == 0
     again = sections(export(tmp_path / "ours", tmp_path / "ours.safetensors"))
-    for heading in ("Data", "Configuration", *before):
+    for heading in ("Data", "Measured by the run", "Configuration", *before):
         assert again[heading] == card[heading]
 
 
@@ -259,6 +259,40 @@ def test_a_card_lists_no_setting_that_training_did_not_read(
     always = {"seed", "model.n", "data.crop"}
     assert {*there, *always} <= {*found}
     assert not {*absent, "run.eval_every", "probe.grid", "data.data_dir"} & {*found}
+
+
+def test_figures_are_carried(tmp_path: Path) -> None:
+    save_run(tmp_path / "a", *THREE_LAYERS)
+    figures = {"loss": 0.125, "psnr": float("inf"), "ssim": float("nan"), "count": 3}
+    record = {"step": 6, "epoch": 1.5, "split": "test", **figures, "seconds": 4321.5}
+    (tmp_path / "a" / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    file = export(tmp_path / "a", tmp_path / "a.safetensors")
+    said = sections(file)["Measured by the run"]
+    assert "after step 6; the file is of step 7" in said and "4321" not in said
+    for row in ("epoch | 1.5", "loss | 0.125", "psnr | inf", "ssim | nan", "count | 3"):
+        assert f"| {row} |" in said
+    assert symskip("import", file, "--workdir", tmp_path / "b") == 0
+    again = export(tmp_path / "b", tmp_path / "b.safetensors")
+    assert again.read_bytes() == file.read_bytes()
+    assert sections(again)["Measured by the run"] == said
+
+
+def test_a_card_tells_what_was_not_measured_from_what_was_not_recorded(
+    run: Path, tmp_path: Path
+) -> None:
+    unmeasured = shutil.copytree(run, tmp_path / "run")
+    (unmeasured / "metrics.jsonl").write_text("")
+    file = export(unmeasured, tmp_path / "0.safetensors")
+    older = rewritten(
+        file, tmp_path / "older.safetensors", lambda a, d: d["run"]["meta"].pop("figures")
+    )
+    for number, (path, words) in enumerate(
+        [(file, "Nothing was measured"), (older, "was not recorded")], 1
+    ):
+        workdir = tmp_path / f"imported_{number}"
+        assert symskip("import", path, "--workdir", workdir) == 0
+        out = export(workdir, tmp_path / f"{number}.safetensors")
+        assert words in sections(out)["Measured by the run"]
 
 
 def test_a_card_says_what_was_trained_from_scratch(tmp_path: Path) -> None:
@@ -400,6 +434,8 @@ BROKEN: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "step": (lambda a, d: d["run"].update(step=-1), "step"),
     "spec": (lambda a, d: d["run"]["meta"].pop("spec"), "spec"),
     "config_key": (lambda a, d: d["run"]["meta"]["config"].update({"model.m": 1}), "model.m"),
+    "figures": (lambda a, d: d["run"]["meta"].update(figures={"psnr": [1]}), "psnr"),
+    "figures_step": (lambda a, d: d["run"]["meta"].update(figures={"psnr": 1}), "step"),
     "config_type": (lambda a, d: d["run"]["meta"]["config"].update({"model.n": "x"}), "metadata"),
     "network": (lambda a, d: d["run"]["meta"]["config"].update({"model.n": 5}), "layers"),
     "deep": (

@@ -46,7 +46,8 @@ def model_card(
         parameters: how many numbers were learnt.
         network: what it is.
         step: of the checkpoint, in steps of the run.
-        figures: what the run measured on its test images last, up to that step; None for nothing.
+        figures: what the run measured on its test images last, up to that step; empty for nothing,
+            None where that was not recorded.
         how_learnt: a sentence: on which data, and what training started from.
         data_license: of the data; None where nobody said.
         settings: of the training, by dotted name.
@@ -140,12 +141,13 @@ outputs = model.call(images)  # uint8 [B, H, W, {network.channels}]"""
 
 def _figures_table(step: int, figures: Mapping[str, Any] | None) -> str:
     if figures is None:
+        return f"What was measured up to step {step}, which this is, was not recorded."
+    if not figures:
         return f"Nothing was measured up to step {step}, which this is."
-    left_out = ("step", "split", "seconds")
     rows = [
-        (key, f"{value:.6g}" if isinstance(value, float) else value)
+        (_cell(key), f"{value:.6g}" if isinstance(value, float) else value)
         for key, value in figures.items()
-        if key not in left_out
+        if key != "step"
     ]
     table = _table(("figure", "value"), rows)
     return (
