@@ -147,6 +147,22 @@ def how_learnt(file: Path) -> str:
     return found
 
 
+def sections(file: Path) -> dict[str, str]:
+    """Returns what a card says, by heading."""
+    card = file.with_name(f"{file.name}.md").read_text()
+    _, *found = re.split(r"^## (.*)\n", card, flags=re.MULTILINE)
+    return {k: v.strip() for k, v in zip(found[::2], found[1::2], strict=True)}
+
+
+def settings(text: str) -> dict[str, Any]:
+    """Returns the settings in a section of a card."""
+    (block,) = re.findall(r"```text\n(.*?)\n```", text, re.DOTALL)
+    return {k: json.loads(v) for k, v in (line.split(" = ") for line in block.splitlines())}
+
+
+PRETRAINING = {"verb": "pretrain", "data": "a, b", "settings": {"pretrain.epochs": 3}}
+
+
 @pytest.mark.parametrize(
     ("part", "task", "learnt", "origin"),
     [
@@ -157,7 +173,7 @@ def how_learnt(file: Path) -> str:
         ),
         (
             *("encoder", "classification"),
-            "Trained from scratch with 24 labels of `digits, train`.",
+            "Fine-tuned from a pre-training on `a, b`, step 5, with 24 labels of `digits, train`.",
             "a fine-tuning on `digits, train`",
         ),
     ],
@@ -167,12 +183,19 @@ def test_finetune_goes_on_from_it(
     run: Path, tmp_path: Path, part: str, task: str | None, learnt: str, origin: str
 ) -> None:
     """One epoch without a rate: the encoder is still the exported one. Cards say where from."""
-    others = ("--config.data.pretrain_name=folder:photos", "--config.data.pretrain_split=all")
-    recorded = {} if task is None else {"init_step": None}
+    others = (
+        *("--config.data.pretrain_name=folder:photos", "--config.data.pretrain_split=all"),
+        *("--config.pretrain.epochs=2", "--config.pretrain.milestones=()"),
+        *("--config.finetune.epochs=5", "--config.corruption.sigma=7.0"),
+    )
+    recorded = {"batch_norm_groups": 2, "input": "streamed"}
+    if task is not None:
+        recorded |= {"init_step": 5, "origin": PRETRAINING}
     fields = (*command.TINY[1:], *THREE_LAYERS, *others)
     save_run(tmp_path / "theirs", *fields, task=task, recorded=recorded)
     file = export(tmp_path / "theirs", tmp_path / "file.safetensors", "--part", part)
     assert how_learnt(file) == learnt
+    theirs = settings(sections(file)["Configuration"])
     assert symskip("import", file, "--workdir", tmp_path / "init") == 0
     data = f"npz:{run.parent / 'images.npz'}"
     words = (*ONE_EPOCH, f"--init={tmp_path / 'init'}")
@@ -185,8 +208,91 @@ def test_finetune_goes_on_from_it(
     file = export(tmp_path / "out", tmp_path / "out.safetensors", "--part", "encoder")
     said = f"Fine-tuned from {origin}, step 7, with 24 labels of `{data}, train`."
     assert how_learnt(file) == said
+    card = sections(file)
+    ours = settings(card["Configuration"])
+    assert ours["finetune.epochs"] == 1 and not any(it.startswith("pretrain.") for it in ours)
+    # As the card of what it started from has them.
+    assert theirs["corruption.sigma"] == 7 and theirs["batch_norm_groups"] == 2
+    before = [*card][[*card].index("Configuration") + 1 :]
+    assert card[before[0]].startswith(learnt) and settings(card[before[0]]) == theirs
+    if task is None:
+        assert before == ["Pre-training"] and theirs["pretrain.epochs"] == 2
+    else:
+        assert before == ["Earlier fine-tuning", "Pre-training"] and theirs["finetune.epochs"] == 5
+        assert card["Pre-training"].startswith("Trained on `a, b`.")
+        assert settings(card["Pre-training"]) == PRETRAINING["settings"]
     assert symskip("import", file, "--workdir", tmp_path / "ours") == 0
-    assert how_learnt(export(tmp_path / "ours", tmp_path / "ours.safetensors")) == said
+    again = sections(export(tmp_path / "ours", tmp_path / "ours.safetensors"))
+    for heading in ("Data", "Measured by the run", "Configuration", *before):
+        assert again[heading] == card[heading]
+
+
+CORRUPTED = ("--config.finetune.corruption_probability=0.5",)
+
+
+@pytest.mark.parametrize(
+    ("task", "fields", "there", "absent"),
+    [
+        (
+            *(None, CORRUPTED),
+            ["pretrain.epochs", "corruption.sigma", "model.skip", "data.pretrain_name"],
+            ["finetune.epochs", "data.num_labels"],
+        ),
+        (
+            *("classification", ("--config.finetune.corruption_probability=0.0",)),
+            ["finetune.epochs", "data.num_labels", "model.dropout"],
+            ["pretrain.epochs", "corruption.sigma", "model.skip", "data.pretrain_name"],
+        ),
+        (
+            *("segmentation", CORRUPTED),
+            ["finetune.epochs", "corruption.sigma", "model.skip"],
+            ["pretrain.epochs", "data.pretrain_name"],
+        ),
+    ],
+    ids=["pretrain", "classes", "masks"],
+)
+def test_a_card_lists_no_setting_that_training_did_not_read(
+    task: str | None, fields: tuple[str, ...], there: list[str], absent: list[str], tmp_path: Path
+) -> None:
+    save_run(tmp_path, *THREE_LAYERS, *fields, task=task)
+    found = settings(sections(export(tmp_path, tmp_path / "it.safetensors"))["Configuration"])
+    always = {"seed", "model.n", "data.crop"}
+    assert {*there, *always} <= {*found}
+    assert not {*absent, "run.eval_every", "probe.grid", "data.data_dir"} & {*found}
+
+
+def test_figures_are_carried(tmp_path: Path) -> None:
+    save_run(tmp_path / "a", *THREE_LAYERS)
+    figures = {"loss": 0.125, "psnr": float("inf"), "ssim": float("nan"), "count": 3}
+    record = {"step": 6, "epoch": 1.5, "split": "test", **figures, "seconds": 4321.5}
+    (tmp_path / "a" / "metrics.jsonl").write_text(json.dumps(record) + "\n")
+    file = export(tmp_path / "a", tmp_path / "a.safetensors")
+    said = sections(file)["Measured by the run"]
+    assert "after step 6; the file is of step 7" in said and "4321" not in said
+    for row in ("epoch | 1.5", "loss | 0.125", "psnr | inf", "ssim | nan", "count | 3"):
+        assert f"| {row} |" in said
+    assert symskip("import", file, "--workdir", tmp_path / "b") == 0
+    again = export(tmp_path / "b", tmp_path / "b.safetensors")
+    assert again.read_bytes() == file.read_bytes()
+    assert sections(again)["Measured by the run"] == said
+
+
+def test_a_card_tells_what_was_not_measured_from_what_was_not_recorded(
+    run: Path, tmp_path: Path
+) -> None:
+    unmeasured = shutil.copytree(run, tmp_path / "run")
+    (unmeasured / "metrics.jsonl").write_text("")
+    file = export(unmeasured, tmp_path / "0.safetensors")
+    older = rewritten(
+        file, tmp_path / "older.safetensors", lambda a, d: d["run"]["meta"].pop("figures")
+    )
+    for number, (path, words) in enumerate(
+        [(file, "Nothing was measured"), (older, "was not recorded")], 1
+    ):
+        workdir = tmp_path / f"imported_{number}"
+        assert symskip("import", path, "--workdir", workdir) == 0
+        out = export(workdir, tmp_path / f"{number}.safetensors")
+        assert words in sections(out)["Measured by the run"]
 
 
 def test_a_card_says_what_was_trained_from_scratch(tmp_path: Path) -> None:
@@ -198,36 +304,47 @@ def test_a_card_says_what_was_trained_from_scratch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "num_labels", "recorded", "said"),
+    ("task", "num_labels", "recorded", "said", "before"),
     [
         (
             *("classification", 40, {}),
             "Trained with 40 labels of `digits, train`, from a start that was not recorded.",
+            "Whether there was one was not recorded.",
         ),
         (
             *("multi_label", 0, {"init_step": 1600}),
             "Fine-tuned from a run whose data was not recorded, step 1,600, "
             "with all labels of `digits, train`.",
+            "The data and the settings of the run that it started from were not recorded.",
         ),
         (
             *("classification", 1, {"init_step": None}),
             "Trained from scratch with 1 label of `digits, train`.",
+            None,
         ),
         (
             *("segmentation", 0),
             {"init_step": 7, "num_labels": 1464, "origin": {"verb": "pretrain", "data": "a, b"}},
             "Fine-tuned from a pre-training on `a, b`, step 7, "
             "with 1,464 labels of `digits, train`.",
+            "On `a, b`; its settings were not recorded.",
         ),
     ],
     ids=["nothing", "step", "scratch", "all"],
 )
 def test_a_card_says_what_a_run_recorded_of_its_start(
-    task: str, num_labels: int, recorded: dict[str, Any], said: str, tmp_path: Path
+    task: str,
+    num_labels: int,
+    recorded: dict[str, Any],
+    said: str,
+    before: str | None,
+    tmp_path: Path,
 ) -> None:
     labels = f"--config.data.num_labels={num_labels}"
     save_run(tmp_path, *THREE_LAYERS, labels, task=task, recorded=recorded)
-    assert how_learnt(export(tmp_path, tmp_path / "it.safetensors")) == said
+    file = export(tmp_path, tmp_path / "it.safetensors")
+    assert how_learnt(file) == said
+    assert sections(file).get("Pre-training") == before
 
 
 def test_an_encoder_alone_is_said_to_be_one(run: Path, tmp_path: Path, refused: Any) -> None:
@@ -317,6 +434,8 @@ BROKEN: dict[str, tuple[Callable[[dict, dict], Any], str]] = {
     "step": (lambda a, d: d["run"].update(step=-1), "step"),
     "spec": (lambda a, d: d["run"]["meta"].pop("spec"), "spec"),
     "config_key": (lambda a, d: d["run"]["meta"]["config"].update({"model.m": 1}), "model.m"),
+    "figures": (lambda a, d: d["run"]["meta"].update(figures={"psnr": [1]}), "psnr"),
+    "figures_step": (lambda a, d: d["run"]["meta"].update(figures={"psnr": 1}), "step"),
     "config_type": (lambda a, d: d["run"]["meta"]["config"].update({"model.n": "x"}), "metadata"),
     "network": (lambda a, d: d["run"]["meta"]["config"].update({"model.n": 5}), "layers"),
     "deep": (
@@ -337,7 +456,12 @@ def test_a_file_that_somebody_changed_is_refused(
 
 
 @pytest.mark.parametrize(
-    "origin", ["a network", {"verb": "steal", "data": "digits"}, {"verb": "pretrain"}]
+    "origin",
+    [
+        *("a network", {"verb": "steal", "data": "digits"}, {"verb": "pretrain"}),
+        *({**PRETRAINING, "settings": it} for it in ([], {"```\n\n# Mine": 1})),
+        {"verb": "finetune", "data": "a, b", "init_step": 3, "origin": {"verb": "pretrain"}},
+    ],
 )
 def test_a_start_that_no_run_records_is_refused(origin: Any, tmp_path: Path, refused: Any) -> None:
     save_run(tmp_path / "run", *THREE_LAYERS, task="classification", recorded={"init_step": 7})

@@ -13,7 +13,8 @@ from symskip_jax.config import config_from_flat
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.evaluate import choose_step, skip_strength
-from symskip_jax.experiments.origin import how_learnt
+from symskip_jax.experiments.figures import figures_of
+from symskip_jax.experiments.origin import how_learnt, settings_of, trainings_before
 from symskip_jax.extras import how_to_install
 from symskip_jax.interop import naming
 from symskip_jax.interop.facts import NetworkFacts, to_json
@@ -22,17 +23,14 @@ from symskip_jax.interop.parts import on_pixels, variables_of_part
 from symskip_jax.interop.stablehlo import stablehlo_bytes
 from symskip_jax.interop.tensor_file import tensor_file_bytes
 from symskip_jax.training.checkpoints import Restored, load_variables
-from symskip_jax.training.records import read_metrics
 from symskip_jax.training.workdir import make_workdir
 
 # What `symskip import` puts into the checkpoint that it makes; the rest tells of one machine.
 _KEPT = (
     *("verb", "task", "spec", "channels", "class_names", "normalization", "config", "versions"),
     *("skip", "skip_placement", "skip_gate", "bottleneck", "skip_fade_steps"),
-    *("num_labels", "init_step", "origin"),
+    *("num_labels", "init_step", "origin", "batch_norm_groups", "input"),
 )
-# What parts of the configuration say nothing of the network.
-_NOT_OF_NETWORK = ("run.", "probe.", "evaluation.")
 
 
 class Exported(NamedTuple):
@@ -80,6 +78,7 @@ def export(
     """
     restored = load_variables(workdir, choose_step(workdir, step))
     number = int(restored.state["step"])
+    figures = figures_of(restored.meta, number, workdir)
     exported = exported_part(restored.meta, number, choose_part(restored.meta, part, workdir))
     facts, _, model = exported
     if out is None:
@@ -93,6 +92,8 @@ def export(
         trees = variables["params"], variables["batch_stats"]
         tensors = {k: v for tree in trees for k, v in naming.to_torch(tree, facts.head).items()}
         kept = {key: restored.meta[key] for key in _KEPT if key in restored.meta}
+        if figures is not None:
+            kept["figures"] = figures
         content = _writer(form)(tensors, facts, {"step": number, "meta": kept})
     sha256 = hashlib.sha256(content).hexdigest()
     card = model_card(
@@ -103,14 +104,11 @@ def export(
         parameters=sum(np.size(leaf) for _, leaf in naming.leaves(variables["params"])),
         network=facts,
         step=number,
-        figures=_figures(workdir, number),
+        figures=figures,
         how_learnt=how_learnt(restored.meta),
         data_license=data_license,
-        config={
-            key: value
-            for key, value in restored.meta["config"].items()
-            if not key.startswith(_NOT_OF_NETWORK)
-        },
+        settings=settings_of(restored.meta),
+        before=trainings_before(restored.meta),
     )
     _write({out: content, out.with_name(f"{out.name}.md"): card.encode()})
     print(f"{out}: {facts.part} of step {number}, {len(content):,} bytes, sha256 {sha256}")
@@ -205,14 +203,6 @@ def _writer(form: str) -> Callable[[dict[str, np.ndarray], NetworkFacts, dict[st
     except ImportError as error:
         raise UserError(f"--format onnx needs onnx: {how_to_install('onnx')}") from error
     return lambda tensors, facts, run: onnx_bytes(tensors, facts, to_json(facts, run))
-
-
-def _figures(workdir: Path, step: int) -> dict[str, Any] | None:
-    """Returns what the run measured on its test images last, up to a step."""
-    if not (workdir / "metrics.jsonl").is_file():
-        return None
-    tests = [it for it in read_metrics(workdir) if it["split"] == "test" and it["step"] <= step]
-    return tests[-1] if tests else None
 
 
 def _write(files: Mapping[Path, bytes]) -> None:

@@ -15,7 +15,8 @@ from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.export import Exported, choose_part, exported_part
-from symskip_jax.experiments.origin import how_learnt
+from symskip_jax.experiments.figures import check_figures
+from symskip_jax.experiments.origin import how_learnt, trainings_before
 from symskip_jax.interop import naming
 from symskip_jax.interop.parts import variable_shapes
 from symskip_jax.interop.tensor_file import TensorFile, check_shapes, read_tensor_file
@@ -87,6 +88,8 @@ def _checked(path: Path, file: TensorFile) -> tuple[dict[str, Any], int, Exporte
         part = choose_part(meta, file.network.part, path)
         exported = exported_part(meta, step, part)
         how_learnt(meta)  # which can be said
+        trainings_before(meta)
+        check_figures(meta.get("figures", {}))
     # Whatever the configuration, which may come from anywhere, is stumbled over for.
     except Exception as error:
         raise UserError(

@@ -1,7 +1,7 @@
 """What a person reads beside an exported file, as Markdown."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from symskip_jax import __version__
@@ -33,7 +33,8 @@ def model_card(
     figures: Mapping[str, Any] | None,
     how_learnt: str,
     data_license: str | None,
-    config: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    before: Sequence[tuple[str, str, Mapping[str, Any] | None]],
 ) -> str:
     """Returns the card of a file.
 
@@ -45,10 +46,13 @@ def model_card(
         parameters: how many numbers were learnt.
         network: what it is.
         step: of the checkpoint, in steps of the run.
-        figures: what the run measured on its test images last, up to that step; None for nothing.
+        figures: what the run measured on its test images last, up to that step; empty for nothing,
+            None where that was not recorded.
         how_learnt: a sentence: on which data, and what training started from.
         data_license: of the data; None where nobody said.
-        config: fields of the configuration, by dotted name.
+        settings: of the training, by dotted name.
+        before: (title, a sentence, settings) of each training that this one built upon, the latest
+            first; None for settings that were not recorded.
     """
     sections = [
         f"# {name}",
@@ -62,8 +66,10 @@ def model_card(
         "## Measured by the run",
         _figures_table(step, figures),
         "## Configuration",
-        "```text\n" + _lines(config) + "\n```",
+        _lines(settings),
     ]
+    for title, how, theirs in before:
+        sections += [f"## {title}", how, *([] if theirs is None else [_lines(theirs)])]
     return "\n\n".join(sections) + "\n"
 
 
@@ -135,12 +141,13 @@ outputs = model.call(images)  # uint8 [B, H, W, {network.channels}]"""
 
 def _figures_table(step: int, figures: Mapping[str, Any] | None) -> str:
     if figures is None:
+        return f"What was measured up to step {step}, which this is, was not recorded."
+    if not figures:
         return f"Nothing was measured up to step {step}, which this is."
-    left_out = ("step", "split", "seconds")
     rows = [
-        (key, f"{value:.6g}" if isinstance(value, float) else value)
+        (_cell(key), f"{value:.6g}" if isinstance(value, float) else value)
         for key, value in figures.items()
-        if key not in left_out
+        if key != "step"
     ]
     table = _table(("figure", "value"), rows)
     return (
@@ -161,5 +168,6 @@ def _numbers(values: tuple[float, ...]) -> str:
     return ", ".join(f"{value:.4f}" for value in values)
 
 
-def _lines(config: Mapping[str, Any]) -> str:
-    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in config.items())
+def _lines(settings: Mapping[str, Any]) -> str:
+    lines = (f"{key} = {json.dumps(value)}" for key, value in settings.items())
+    return "\n".join(("```text", *lines, "```"))
