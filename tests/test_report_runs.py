@@ -195,9 +195,9 @@ def test_what_was_probed_on_the_way_is_drawn(pretrained, symskip, tmp_path):
             file.write(json.dumps({**record, "psnr_without_skips": 12.5}) + "\n")
     symskip("report", run)
     page = page_of(run / "report.html")
-    assert facts_of(page)["kNN probe, accuracy (%)"] == "50.00 of 1,000 images"
-    assert facts_of(page)["linear probe, accuracy (%)"] == "75.00 of 1,000 images"
-    assert facts_of(page)["PSNR, skips left out (dB)"] == "12.50 of 1,000 images"
+    assert facts_of(page)["kNN probe, accuracy (%)"] == "50.00 (of 1,000 images)"
+    assert facts_of(page)["linear probe, accuracy (%)"] == "75.00 (of 1,000 images)"
+    assert facts_of(page)["PSNR, skips left out (dB)"] == "12.50 (of 1,000 images)"
     charts = [svg["aria-label"] for svg in page.attributes("svg", role="img")]
     for probe in ("kNN probe", "Linear probe"):
         assert f"{probe}, test images" in charts

@@ -28,3 +28,7 @@ cp "$runs/4k-ft/images/embedding.png" docs/images/looking_embedding.png
 layer=$(ls "$runs/4k-ft/images" | sed -n 's/^maps_\(.*\)\.png$/\1/p' | sort -V | tail -1)
 symskip visualize "$runs/4k-ft" --layer "$layer" --images 2 --channels 5 --out "$runs/maps"
 cp "$runs/maps/maps_$layer.png" docs/images/looking_maps.png
+# The page of two runs: its first screens, in any Chromium.
+symskip report results/table2/paper/{skip,random_he}/seed_0 --out "$runs/comparison.html"
+chromium --headless --no-sandbox --hide-scrollbars --window-size=1000,1540 \
+  --screenshot=docs/images/looking_report.png "file://$PWD/$runs/comparison.html"

@@ -143,7 +143,7 @@ def _facts(run: RunFolder) -> dict[str, str]:
     for key, (name, factor, digits) in _FIGURES.items():
         if tests and is_number(value := tests[-1].get(key)):
             count = tests[-1].get(_COUNTS[key]) if key in _COUNTS else None
-            of = f" of {count:,} images" if is_number(count) else ""
+            of = f" (of {count:,} images)" if is_number(count) else ""
             facts[name] = f"{factor * value:.{digits}f}{of}"
     facts["training time"] = _duration(cost.training_seconds)
     facts["evaluation time"] = _duration(cost.evaluation_seconds)
