@@ -121,7 +121,7 @@ def test_runs_beside_one_another_show_what_differs(pretrained, finetuned, symski
     assert {"pretrain.epochs", "finetune.epochs"} <= rows.keys()
     assert not {"model.n", "seed", "data.name", "config.model.n"} & rows.keys()
     accuracy = [it["accuracy"] for it in lines_of(finetuned) if it["split"] == "test"][-1]
-    assert rows["accuracy (%)"] == f"–|{100 * accuracy:.2f} of 16 images"
+    assert rows["accuracy (%)"] == f"–|{100 * accuracy:.2f} (of 16 images)"
     assert page.attributes("svg", role="img", **{"aria-label": "Accuracy, test images"})
     legends = [text for text in page.texts("ul") if "labels/seed_0" in text]
     # Its loss is of another kind, and has a chart of its own.
