@@ -65,9 +65,12 @@ def test_every_cell_is_run_and_gets_its_figure(name, worker, folder):
     assert "not run" not in page and "made-up images" in page
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", page)
     assert pictures == SHOWN.get(name, []) and all((results / it).exists() for it in pictures)
-    assert (results / "plot.png").exists()
-    layers = name in ("figure3", "recipes")
-    assert ("encoder layer" in (results / "plot.svg").read_text()) == layers
+    # Of one row there is nothing to compare.
+    compared = name not in ("figure6", "restoration")
+    assert (results / "plot.png").exists() == compared
+    if compared:
+        layers = name in ("figure3", "recipes")
+        assert ("encoder layer" in (results / "plot.svg").read_text()) == layers
 
 
 def test_a_command_that_is_stopped_stops_and_the_same_one_goes_on(tmp_path):

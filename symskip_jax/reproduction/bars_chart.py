@@ -28,7 +28,7 @@ def plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
     """Draws seeds as points, their mean with its 95 % interval, the paper's figure as a ring.
 
     Rows are those of the table, in its order. Columns that find no room beside the others follow
-    below, with the rows that they have.
+    below, with the rows that they have; those of which nothing was run are left out.
 
     Args:
         figure: or a part of one, laid out with constraints.
@@ -44,7 +44,7 @@ def plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
         axes.plot([], [], "o-", color=_MEAN, label="mean, 95 % interval")[0],
         axes.plot([], [], ".", color=_SEED, label="each seed")[0],
     ]
-    if any(paper_figure(it.cell) is not None for it in measured):
+    if any(paper_figure(it.cell) is not None for deck in decks for it in deck):
         ring = axes.plot([], [], "o", mfc="none", color=_PAPER, label="paper, full size")[0]
         handles.append(ring)
     parts[-1].legend(handles=handles, loc="outside lower center", ncols=3, frameon=False)
@@ -52,7 +52,8 @@ def plot_bars(figure: FigureBase, measured: Sequence[Measured]) -> None:
 
 def _decks(measured: Sequence[Measured]) -> list[list[Measured]]:
     """Returns the cells of the columns that stand beside one another, deck by deck."""
-    columns = _names(measured, "column")
+    run = {it.cell.column for it in measured if it.values}
+    columns = [it for it in _names(measured, "column") if it in run]
     beside = [columns[i : i + _BESIDE] for i in range(0, len(columns), _BESIDE)]
     return [[it for it in measured if it.cell.column in some] for some in beside]
 
@@ -87,9 +88,8 @@ def _plot_deck(figure: FigureBase, deck: Sequence[Measured]) -> None:
             if paper is not None:
                 drawn.append(paper)
                 ax.plot([paper], [place], "o", mfc="none", color=_PAPER, markersize=7)
-        if drawn:
-            room = 0.1 * (max(drawn) - min(drawn)) or 1.0
-            ax.set_xlim(min(drawn) - room, max(drawn) + room)
+        room = 0.1 * (max(drawn) - min(drawn)) or 1.0
+        ax.set_xlim(min(drawn) - room, max(drawn) + room)
         ax.tick_params(axis="y", length=0)
         ax.set_xlabel(column if len(columns) < _BESIDE else column.replace(", ", ",\n"))
         ticks = 7 if len(columns) < _BESIDE else 5

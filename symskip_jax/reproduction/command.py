@@ -123,8 +123,4 @@ def write_tables(experiment: Experiment, results: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files(experiment, measured, results).items():
         write_atomically(folder / name, text.encode())
-    if any(it.values for it in measured):
-        draw(experiment, measured, folder, results)
-    else:  # what is drawn there is of logs that do not count any more
-        for name in ("plot.png", "plot.svg"):
-            (folder / name).unlink(missing_ok=True)
+    draw(experiment, measured, folder, results)

@@ -22,10 +22,13 @@ from symskip_jax.reproduction.captions import caption
 from symskip_jax.reproduction.grid import Experiment
 from symskip_jax.reproduction.layers_chart import height_of_networks, plot_networks
 from symskip_jax.reproduction.rates_chart import plot_rates
+from symskip_jax.reproduction.steady_svg import steady
 from symskip_jax.reproduction.summary import Measured, pairs
 
 _INK = "#1d2327"
 _COLOURS = 256
+# Below that there is nothing to compare, and the table says it better.
+_FEWEST_ROWS = 2
 # Of a caption: letters to an inch, and inches to a line.
 _LETTERS, _LINE = 14, 0.17
 
@@ -33,15 +36,18 @@ _LETTERS, _LINE = 14, 0.17
 def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, results: Path) -> None:
     """Draws what the cells say to `plot.png` and `plot.svg` in a folder.
 
+    Of fewer than two rows with figures nothing is drawn, and what is there, of logs that do not
+    count any more, is removed.
+
     Args:
         experiment: whose `drawing` says how.
-        measured: its cells; nothing is drawn where none was run.
+        measured: its cells.
         folder: of the pictures.
         results: the root below which the logs are.
     """
-    if not any(it.values for it in measured):
-        return
-    if experiment.drawing == "scatter" and not pairs(measured)[0]:
+    if len(_rows(experiment, measured)) < _FEWEST_ROWS:
+        for name in ("plot.png", "plot.svg"):
+            (folder / name).unlink(missing_ok=True)
         return
     figure = _DRAWINGS[experiment.drawing](experiment, measured, results)
     # The text of an SVG stays text, and the file the same from one time to the next.
@@ -50,7 +56,14 @@ def draw(experiment: Experiment, measured: Sequence[Measured], folder: Path, res
         FigureCanvasAgg(figure).print_figure(png, dpi=100)
         FigureCanvasSVG(figure).print_figure(svg, metadata={"Date": None})
     write_atomically(folder / "plot.png", _small(png))
-    write_atomically(folder / "plot.svg", svg.getvalue())
+    write_atomically(folder / "plot.svg", steady(svg.getvalue().decode()).encode())
+
+
+def _rows(experiment: Experiment, measured: Sequence[Measured]) -> set[str]:
+    """Returns the rows that have something to draw."""
+    if experiment.drawing == "scatter":
+        return {*pairs(measured)[0]}
+    return {it.cell.row for it in measured if it.values}
 
 
 def _small(png: io.BytesIO) -> bytes:
