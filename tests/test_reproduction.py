@@ -193,10 +193,17 @@ def test_data_that_is_missing_is_named_with_the_option_that_names_it(tmp_path, m
     said = capsys.readouterr().err
     assert f"'tfds:cifar10' is not in {tmp_path}" in said and "--config.data.name" not in said
     assert f"; {where}\n" in said.partition("FAILED with status 2")[2]
+    # What is wrong with data that is there, the command says itself.
+    (tmp_path / "photos").mkdir()
+    data = ["cifar10=folder:" + str(tmp_path / "photos")]
+    assert play(tmp_path, refuse, only="random_he", data=data) == 1
+    assert "photos" in (failed := capsys.readouterr().err.partition("FAILED with status 2: ")[2])
+    assert "if it is elsewhere" not in failed
     assert play(tmp_path, Commands(), only="random_he", dry_run=True) == 0
-    assert f"# tfds:cifar10 is not here; {where}\n" in capsys.readouterr().out
+    (line,) = (it for it in capsys.readouterr().out.splitlines() if it.endswith(f"; {where}"))
+    assert line.startswith(f"# 'tfds:cifar10' is not in {tmp_path}")
     play(tmp_path, Commands(), only="random_he", dry_run=True, data=["cifar10=digits"])
-    assert "is not here" not in capsys.readouterr().out
+    assert "if it is elsewhere" not in capsys.readouterr().out
 
 
 def test_wrong_words_are_answered_in_a_line(tmp_path, capsys):

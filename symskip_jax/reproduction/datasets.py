@@ -62,8 +62,8 @@ def missing_data(roles: Iterable[str], names: Mapping[str, str]) -> list[str]:
         name = names[role]
         try:
             open_source(name, "train")
-        except MissingDataError:
-            lines.append(say_where(f"{name} is not here", name, f"--data {role}"))
+        except MissingDataError as error:
+            lines.append(say_where(str(error), name, f"--data {role}"))
         except (UserError, OSError):
             continue  # it is there; what is wrong with it, the run that reads it tells
     return lines

@@ -16,6 +16,7 @@ from typing import Any
 
 from symskip_jax.errors import StoppedError
 from symskip_jax.reproduction.cost import run_flops
+from symskip_jax.reproduction.datasets import missing_data
 from symskip_jax.reproduction.folders import locked, make_way
 from symskip_jax.reproduction.grid import Experiment, Run, Scale
 from symskip_jax.reproduction.logs import collect, nominal_command
@@ -24,6 +25,9 @@ from symskip_jax.reproduction.sameness import holds, is_done, recipe, source_rec
 
 # (arguments of `symskip`, file for what it says) -> exit status
 Execute = Callable[[list[str], Path], int]
+
+# The exit status of a command that said in one line what is wrong.
+_REFUSED = 2
 
 
 @dataclass(frozen=True)
@@ -140,8 +144,9 @@ def _run(
             f"{run.name} seed {seed} was stopped; the same command goes on from there"
         )
     if status:
-        # What the command calls --config.data.name is --data here.
-        line = _last_line(log).replace("--config.data.name=", f"--data {run.role}=")
+        # Of data that is missing the command names an option of its own, which is not --data.
+        missing = missing_data([run.role], place.names) if status == _REFUSED else []
+        line = missing[0] if missing else _last_line(log)
         _say(f"{title}: FAILED with status {status}: {line}")
         return False
     collect(run, scale, seed, runs=place.runs, results=place.results, names=place.names)
