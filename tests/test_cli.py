@@ -116,6 +116,19 @@ def test_a_dry_run_checks_the_configuration_and_leaves_nothing(arguments, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_sees_whether_there_is_what_it_starts_from(pretrained, tmp_path, capfd):
+    def dry_run(init: object) -> tuple[int, str, str]:
+        words = command.finetune(tmp_path / "run", "folder:nowhere", f"--init={init}", "--dry-run")
+        return cli.main([*map(str, words)]), *capfd.readouterr()
+
+    for nothing in (tmp_path / "nowhere", tmp_path):
+        status, out, err = dry_run(nothing)
+        assert (status, out) == (2, "") and f"no checkpoint in {nothing};" in err
+    for something in (pretrained[0], pretrained[0] / "checkpoints"):
+        status, out, err = dry_run(something)
+        assert (status, err) == (0, "") and "nothing wrong" in out
+
+
 def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):
     result = pretrained[1]
     assert result.stdout == ""

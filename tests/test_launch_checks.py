@@ -51,6 +51,14 @@ def test_a_dry_run_refuses_a_field_that_there_is_not(name, commands, run):
     assert right.returncode == 0 and "checked" not in right.stderr
 
 
+@pytest.mark.parametrize("name", ["slurm_gpu.sh", "local_processes.sh"])
+def test_a_dry_run_refuses_to_start_from_nothing(name, commands, tmp_path):
+    commands.add("symskip", REAL)
+    finetuning = ["finetune", "--config", "imagenet", f"--init={tmp_path / 'nowhere'}"]
+    refused = commands.run(name, "--dry-run", "--", *finetuning, "--workdir", "run")
+    assert_refused(refused, f"no checkpoint in {tmp_path / 'nowhere'}")
+
+
 @pytest.mark.parametrize("name", [*ELSEWHERE, "slurm_gpu.sh"])
 def test_a_start_makes_nothing_of_it(name, commands, run):
     commands.add("symskip", REAL)

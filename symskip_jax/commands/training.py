@@ -61,7 +61,11 @@ def describe(add: AddVerb) -> None:
         )
         _describe_processes(verb)
     finetune.add_argument(
-        "--init", type=folder, metavar="WORKDIR", help="of the pre-training to start from"
+        "--init",
+        type=folder,
+        metavar="WORKDIR",
+        help="of the pre-training to start from; a --dry-run sees that it has a checkpoint, unless "
+        "it is in a bucket",
     )
     evaluate = add("evaluate", "measure a trained network on a test split", True)
     evaluate.add_argument("--workdir", required=True, type=folder_here, help="folder of the run")
@@ -120,7 +124,7 @@ def run(arguments: argparse.Namespace, overrides: list[str]) -> int:
 
     config = load_config(arguments.config, overrides)
     if arguments.dry_run:
-        _check(config, arguments.verb)
+        _check(config, arguments.verb, arguments.init if arguments.verb == "finetune" else None)
         print("nothing wrong with the command and the configuration; images were not looked for")
         return 0
     workdir = arguments.workdir or _default_workdir(arguments.config, arguments.verb)
@@ -148,7 +152,8 @@ def _say_where(verb: str, workdir: Path) -> None:
     say(f"results are in {workdir}{sheets}{page}")
 
 
-def _check(config: "ConfigDict", verb: str) -> None:
+def _check(config: "ConfigDict", verb: str, init: Path | None) -> None:
+    from symskip_jax.data.gcs import is_bucket
     from symskip_jax.experiments.checks import check_config
     from symskip_jax.experiments.objective import check_objective
     from symskip_jax.experiments.setup import make_spec
@@ -157,6 +162,11 @@ def _check(config: "ConfigDict", verb: str) -> None:
     make_spec(config)
     if verb == "pretrain":
         check_objective(config)
+    # Asking a bucket takes credentials, which the machine that checks may lack.
+    if init is not None and not is_bucket(init):
+        from symskip_jax.training.checkpoints import find_checkpoints
+
+        find_checkpoints(init)
 
 
 def _join_others(arguments: argparse.Namespace) -> None:

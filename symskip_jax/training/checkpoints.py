@@ -316,6 +316,22 @@ class Checkpoints:
         return aside
 
 
+def find_checkpoints(workdir: Path) -> tuple[Path, list[int]]:
+    """Returns the folder of the checkpoints of a run and their steps, in order; reads none.
+
+    Args:
+        workdir: of the run, or its `checkpoints` folder.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = workdir / "checkpoints" if (workdir / "checkpoints").is_dir() else workdir
+    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
+    if not steps:
+        raise UserError(f"no checkpoint in {workdir}; give the --workdir of a run that saved one")
+    return folder, steps
+
+
 def load_variables(workdir: Path, step: int | None = None) -> Restored:
     """Reads the variables and the meta of a checkpoint of any network, as numpy arrays.
 
@@ -329,10 +345,7 @@ def load_variables(workdir: Path, step: int | None = None) -> Restored:
     Raises:
         UserError: there is no checkpoint there, not this one, or it cannot be read or was damaged.
     """
-    folder = workdir / "checkpoints" if (workdir / "checkpoints").is_dir() else workdir
-    steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
-    if not steps:
-        raise UserError(f"no checkpoint in {workdir}; give the --workdir of a run that saved one")
+    folder, steps = find_checkpoints(workdir)
     if step is not None and step not in steps:
         raise UserError(f"no checkpoint of step {step} in {workdir}; there are {steps}")
     broken: list[str] = []
