@@ -275,8 +275,10 @@ def test_a_batch_larger_than_the_labelled_data(refused, workdir, data):
 
 def test_more_epochs_of_the_head_than_epochs(refused, workdir, data, pretrained):
     more = (*ONE_EPOCH, f"--init={pretrained}")
-    message = refused(*command.finetune(workdir, data, *more))
-    assert_names(message, "finetune.head_epochs=2", "finetune.epochs=1")
+    # Before data is read.
+    for name in (data, "folder:nowhere"):
+        message = refused(*command.finetune(workdir, name, *more))
+        assert_names(message, "finetune.head_epochs=2", "finetune.epochs=1")
 
 
 @pytest.mark.parametrize(

@@ -117,8 +117,9 @@ def test_a_dry_run_checks_the_configuration_and_leaves_nothing(arguments, tmp_pa
 
 
 def test_a_dry_run_sees_whether_there_is_what_it_starts_from(pretrained, tmp_path, capfd):
-    def dry_run(init: object) -> tuple[int, str, str]:
-        words = command.finetune(tmp_path / "run", "folder:nowhere", f"--init={init}", "--dry-run")
+    def dry_run(init: object, *more: str) -> tuple[int, str, str]:
+        more = (f"--init={init}", *more, "--dry-run")
+        words = command.finetune(tmp_path / "run", "folder:nowhere", *more)
         return cli.main([*map(str, words)]), *capfd.readouterr()
 
     for nothing in (tmp_path / "nowhere", tmp_path):
@@ -127,6 +128,8 @@ def test_a_dry_run_sees_whether_there_is_what_it_starts_from(pretrained, tmp_pat
     for something in (pretrained[0], pretrained[0] / "checkpoints"):
         status, out, err = dry_run(something)
         assert (status, err) == (0, "") and "nothing wrong" in out
+    status, out, err = dry_run(pretrained[0], "--config.finetune.head_epochs=9")
+    assert (status, out) == (2, "") and "finetune.head_epochs=9" in err
 
 
 def test_a_pretraining_prints_plain_lines_where_there_is_no_terminal(pretrained):

@@ -154,7 +154,7 @@ def _say_where(verb: str, workdir: Path) -> None:
 
 def _check(config: "ConfigDict", verb: str, init: Path | None) -> None:
     from symskip_jax.data.gcs import is_bucket
-    from symskip_jax.experiments.checks import check_config
+    from symskip_jax.experiments.checks import check_config, check_head_epochs
     from symskip_jax.experiments.objective import check_objective
     from symskip_jax.experiments.setup import make_spec
 
@@ -162,8 +162,11 @@ def _check(config: "ConfigDict", verb: str, init: Path | None) -> None:
     make_spec(config)
     if verb == "pretrain":
         check_objective(config)
+    if init is None:
+        return
+    check_head_epochs(config)
     # Asking a bucket takes credentials, which the machine that checks may lack.
-    if init is not None and not is_bucket(init):
+    if not is_bucket(init):
         from symskip_jax.training.checkpoints import find_checkpoints
 
         find_checkpoints(init)

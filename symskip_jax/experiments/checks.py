@@ -30,6 +30,22 @@ def check_config(config: ConfigDict) -> None:
         _check_wide_resnet(config)
 
 
+def check_head_epochs(config: ConfigDict) -> None:
+    """Checks what counts where fine-tuning starts from a pre-trained network alone.
+
+    From scratch all layers are new, and `finetune.head_epochs` is passed over.
+
+    Raises:
+        UserError: the new layers would learn alone for longer than there are epochs.
+    """
+    recipe = config.finetune
+    if recipe.head_epochs > recipe.epochs:
+        raise UserError(
+            f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
+            f"finetune.epochs={recipe.epochs}, the epochs in all"
+        )
+
+
 def _check_recipe(section: str, recipe: ConfigDict) -> None:
     if recipe.optimizer == "adam" and recipe.weight_decay > 0:
         raise UserError(

@@ -15,7 +15,7 @@ from symskip_jax.data.base import UNLABELLED
 from symskip_jax.data.splits import draw_labelled, indices_hash
 from symskip_jax.errors import UserError
 from symskip_jax.experiments import setup
-from symskip_jax.experiments.checks import check_config
+from symskip_jax.experiments.checks import check_config, check_head_epochs
 from symskip_jax.experiments.evaluate import skip_strength
 from symskip_jax.experiments.inputs import Input, load_train_and_test
 from symskip_jax.experiments.origin import origin_of
@@ -56,6 +56,8 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         NonFiniteLossError, StoppedError: see `symskip_jax.training.loop.fit`.
     """
     check_config(config)
+    if init is not None:
+        check_head_epochs(config)
     with together():
         mesh = setup.make_mesh(config)
         groups = setup.batch_norm_groups(config, mesh.size)
@@ -72,11 +74,6 @@ def finetune(config: ConfigDict, workdir: Path, init: Path | None = None) -> Tra
         else Normalization.from_facts(start.meta["normalization"])
     )
     recipe = config.finetune
-    if start is not None and recipe.head_epochs > recipe.epochs:
-        raise UserError(
-            f"config key finetune.head_epochs={recipe.head_epochs} must be at most "
-            f"finetune.epochs={recipe.epochs}, the epochs in all"
-        )
     steps_per_epoch, accumulate = setup.make_batches(recipe, "finetune", len(train), mesh.size)
     head_steps = recipe.head_epochs * steps_per_epoch if start is not None else 0
     schedule = make_schedule(recipe, steps_per_epoch, head_steps)
