@@ -89,6 +89,20 @@ def methods(definition: ast.ClassDef) -> list[Function]:
     return [it for it in nodes if it.name in called or it.name[0] != "_" and it.name != "setup"]
 
 
+def raises(module: str, function: Function, seen: frozenset[str] = frozenset()) -> bool:
+    """Whether a function of a module raises, or one of ours that it calls by its name."""
+    nodes = [*ast.walk(function)]
+    if any(isinstance(it, ast.Raise) for it in nodes):
+        return True
+    names = {
+        it.func.id for it in nodes if isinstance(it, ast.Call) and isinstance(it.func, ast.Name)
+    }
+    called = [found for it in sorted(names - seen) if (found := find(module, it))]
+    return any(
+        raises(home, node, seen | names) for home, node in called if isinstance(node, Function)
+    )
+
+
 class WrittenOut(ast.NodeTransformer):
     """Puts what it stands for in the place of each name of ours that is not public."""
 

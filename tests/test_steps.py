@@ -155,6 +155,16 @@ def test_images_are_corrupted_alike_however_the_batch_is_cut():
     np.testing.assert_allclose(loss_of_cut, loss, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bind", [tiny.bind_pretrain, tiny.bind_finetune, tiny.bind_head])
+@pytest.mark.parametrize("accumulate", [3, 32, 0])
+def test_a_batch_that_cannot_be_cut_is_refused(bind, accumulate):
+    pretrains = bind is tiny.bind_pretrain
+    model = (tiny.autoencoder if pretrains else tiny.classifier)(tiny.ONE_LAYER)
+    step = bind(model, SGD, accumulate=accumulate)
+    with pytest.raises(ValueError, match=f"^accumulate={accumulate} .* a batch of 16 images"):
+        jax.eval_shape(step, tiny.make_state(model, SGD), BATCH)
+
+
 def test_dropout_is_drawn_anew_at_each_step():
     def losses(dropout, steps):
         model = tiny.classifier(tiny.FULLY_CONNECTED, dropout=dropout)

@@ -191,3 +191,9 @@ def test_what_masks_nothing_is_refused_by_name(kind):
     images = np.zeros((1, 4, 4, 3), np.float32)
     message = user_error(lambda: Corruption(kind).with_mask(keys_of(1), images))
     assert f"corruption.kind={kind}" in message and "blocks, center, regions" in message
+
+
+def test_a_kind_that_there_is_not_is_refused_where_it_is_named():
+    message = user_error(lambda: Corruption("gausian"))
+    assert "corruption.kind=gausian" in message
+    assert "gaussian, blocks, center, regions, none" in message

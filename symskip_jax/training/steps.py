@@ -68,6 +68,9 @@ def pretrain_step(
     Returns:
         The new state, and `loss`, `psnr` (dB, peak 255) and, beside a masked loss, `mse` (mean
         squared error of normalised pixels).
+
+    Raises:
+        ValueError: `accumulate` does not divide B.
     """
 
     def loss_fn(
@@ -126,6 +129,9 @@ def finetune_step(
     Returns:
         The new state, and what `task_loss` measures: by default `loss` (cross-entropy, nats) and
         `accuracy` (0 to 1).
+
+    Raises:
+        ValueError: `accumulate` does not divide B.
     """
 
     def loss_fn(
@@ -176,6 +182,9 @@ def head_step(
 
     Returns:
         As in `finetune_step`.
+
+    Raises:
+        ValueError: `accumulate` does not divide B.
     """
 
     def loss_fn(
@@ -218,8 +227,14 @@ def descend(
 
     Returns:
         The new state, and what was measured, over the whole batch however it is cut.
+
+    Raises:
+        ValueError: `accumulate` does not divide B.
     """
-    keys_b = image_keys(state.step_key(), batch["image"].shape[0], axis_name)
+    size = batch["image"].shape[0]
+    if accumulate < 1 or size % accumulate:
+        raise ValueError(f"accumulate={accumulate} does not divide a batch of {size} images")
+    keys_b = image_keys(state.step_key(), size, axis_name)
     if accumulate == 1 and axis_name is None:
         gradients, (batch_stats, (measured, _)) = jax.grad(loss_fn, has_aux=True)(
             state.params, state.batch_stats, batch, keys_b

@@ -11,6 +11,7 @@ from symskip_jax.errors import UserError
 from symskip_jax.transforms.masks import block_masks, center_masks, region_masks
 
 MASKING_KINDS = ("blocks", "center", "regions")
+KINDS = ("gaussian", *MASKING_KINDS, "none")
 
 
 def gaussian_noise(keys_b: Array, images_bhwc: Array, sigma: float | Array) -> Array:
@@ -65,7 +66,7 @@ class Corruption:
 
     Attributes:
         kind: `gaussian`, `blocks` (one big block is num_blocks=1), `center` or `regions` (Context
-            Encoder's masks) or `none`.
+            Encoder's masks) or `none`; of any other there is a UserError.
         sigma: of `gaussian`, on the 0-255 scale.
         num_blocks: of `blocks`.
         block_size: (h, w) of `blocks`, in pixels.
@@ -80,6 +81,11 @@ class Corruption:
     block_size: tuple[int, int] = (0, 0)
     fill: tuple[float, ...] = (0.0,)
     sigma_max: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses a kind that there is not, before a step is compiled with it."""
+        if self.kind not in KINDS:
+            raise UserError(f"corruption.kind={self.kind} is none of {', '.join(KINDS)}")
 
     def __call__(self, keys_b: Array, images_bhwc: Array) -> Array:
         """Corrupts float32 images [B, H, W, C] on the 0-255 scale, each by its own key."""
