@@ -124,8 +124,10 @@ def test_what_is_lost_or_stopped_goes_on_as_if_nothing_had_happened(tmp_path, da
     # Where it met the other in a save, JAX waits for a minute, and then ends it by itself.
     assert status in (cli.EXIT_LOST, -signal.SIGABRT), said
     if status == cli.EXIT_LOST:
-        assert "another process of the run is gone; the last checkpoint is whole" in said
-        assert "Traceback" not in said
+        gone = "another process of the run is gone; the last checkpoint is whole"
+        assert gone in said and "Traceback" not in said
+        found = read_status(tmp_path)
+        assert found["state"] == "failed" and found["message"].startswith(gone)
     # SIGKILL of the first, which is the one that all others talk to.
     with several.started(arguments) as here:
         wait_for(after(count_records(tmp_path)), here[0])

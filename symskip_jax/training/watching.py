@@ -21,7 +21,7 @@ import jax
 from symskip_jax.errors import StoppedError
 from symskip_jax.training.homes import Home
 from symskip_jax.training.logs import RunLog, Silent
-from symskip_jax.training.processes import is_first
+from symskip_jax.training.processes import as_lost_process, is_first
 from symskip_jax.training.timing import Timing
 from symskip_jax.training.workdir import write_json
 
@@ -95,7 +95,9 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         state = "finished" if error is None else "failed"
-        self._end = ("stopped" if isinstance(error, StoppedError) else state, str(error or ""))
+        lost = as_lost_process(error) if isinstance(error, Exception) else None
+        told = str(lost or error or "")
+        self._end = ("stopped" if isinstance(error, StoppedError) else state, told)
         self._done.set()
         self._watcher.join()
         self._teller.join(_LAST_SECONDS)
