@@ -125,6 +125,14 @@ def test_where_there_is_no_run_it_says_so(tmp_path, capsys):
     assert main(["status", str(tmp_path)]) == 2
     line = f"symskip: WORKDIR {tmp_path} holds no run: no status.json in it\n"
     assert capsys.readouterr().err == line
+    for name in "cab":
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "status.json").touch()
+    for folder in (tmp_path, tmp_path / "runs"):
+        assert main(["status", str(folder)]) == 2
+        there = ", ".join(str(tmp_path / "runs" / name) for name in "abc")
+        line = f"symskip: WORKDIR {folder} holds no run: no status.json in it; runs: {there}\n"
+        assert capsys.readouterr().err == line
 
 
 def test_what_hangs_is_found_out(tmp_path, caplog):

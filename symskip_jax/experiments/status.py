@@ -10,10 +10,12 @@ from typing import Any
 
 from symskip_jax.data.gcs import is_bucket
 from symskip_jax.errors import UserError
-from symskip_jax.training.watching import PERIOD, STACKS, read_status, when_last_dumped
+from symskip_jax.training.watching import PERIOD, STACKS, STATUS, read_status, when_last_dumped
 
 # A run that gave no sign of life for so many of its periods is taken for dead.
 _SILENT = 12
+# Runs that are named where a folder holds none itself.
+_NAMED = 5
 _GIB = 2**30
 
 
@@ -30,7 +32,9 @@ def status(workdir: Path, *, as_json: bool) -> bool:
     found = look_up(workdir)
     if not found:
         what = "a run that has not begun" if (workdir / "config.json").exists() else "no run"
-        raise UserError(f"WORKDIR {workdir} holds {what}: no status.json in it")
+        there = sorted(str(it.parent) for it in _below(workdir))
+        runs = f"; runs: {', '.join(there[:_NAMED])}" if there else ""
+        raise UserError(f"WORKDIR {workdir} holds {what}: no status.json in it{runs}")
     found["checkpoints"] = sorted(
         int(path.name) for path in (workdir / "checkpoints").glob("*") if path.name.isdecimal()
     )
@@ -52,6 +56,11 @@ def look_up(workdir: Path) -> dict[str, Any]:
     if found and found["state"] == "running" and not _is_alive(workdir, found):
         found["state"] = "dead"
     return found
+
+
+def _below(workdir: Path) -> list[Path]:
+    """Returns the statuses of runs in a folder and in its folders."""
+    return [*workdir.glob(f"*/{STATUS}"), *workdir.glob(f"*/*/{STATUS}")]
 
 
 def text(workdir: Path, found: Mapping[str, Any]) -> str:

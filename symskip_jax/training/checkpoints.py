@@ -328,7 +328,7 @@ def find_checkpoints(workdir: Path) -> tuple[Path, list[int]]:
     folder = workdir / "checkpoints" if (workdir / "checkpoints").is_dir() else workdir
     steps = sorted(int(p.name) for p in folder.glob("*") if p.name.isdigit())
     if not steps:
-        raise UserError(f"no checkpoint in {workdir}; give the --workdir of a run that saved one")
+        raise UserError(f"no checkpoint in {workdir}; name the folder of a run that saved one")
     return folder, steps
 
 
