@@ -141,6 +141,7 @@ def test_what_is_stored_is_whole_and_small_and_of_no_machine(script: Path) -> No
         assert not {"image/jpeg", "image/png"} <= output.get("data", {}).keys()  # once is enough
     assert not re.search(r"Traceback|/(home|root|tmp|work|Users)/", json.dumps(notebook))
     assert not re.search(r"━|\x1b\[\d*[AK]|\r", said(notebook))  # progress bars
+    assert not re.search(r"^\{\"", said(notebook), re.MULTILINE)  # for programs, not for people
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
