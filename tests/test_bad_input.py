@@ -261,6 +261,10 @@ def test_data_without_labels(refused, workdir, tmp_path):
         write_image(tmp_path / "flat" / f"{number}.png", noise_images(1, 8, 8, 3)[0])
     message = refused(*command.finetune(workdir, f"folder:{tmp_path / 'flat'}"))
     assert_names(message, "none of 36 images has a label", "sub-folder", "labels.csv (file,label)")
+    rows = [f"{i}.png,{'ant,train' if i >= 4 else ',test'}" for i in range(40)]
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    message = refused(*command.finetune(workdir, f"folder:{tmp_path / 'flat'}"))
+    assert_names(message, "test: none of 4 images has a label", "two or more of each class")
 
 
 def test_more_labels_than_there_are(refused, workdir, data):
