@@ -122,7 +122,18 @@ def test_the_command_itself(refused, arguments, parts):
         (["--config.run.steps_per_dispatch=0"], ["run.steps_per_dispatch", "0", "at least 1"]),
         (["--config.data.crop=(9, 8)"], ["data.crop", "(9, 8)", "8x8", "1 to 8"]),
         (["--config.corruption.block_size=(8, 3)"], ["block_size", "(8, 3)", "(7, 7)", "1 to 7"]),
-        (["--config.pretrain.batch_size=49"], ["pretrain.batch_size", "49", "48"]),
+        (
+            ["--config.pretrain.batch_size=49"],
+            ["=49 must be 1 to 48", "--config.pretrain.batch_size=32"],
+        ),
+        (
+            ["--config.pretrain.batch_size=49", "--config.pretrain.per_device_batch_size=3"],
+            ["=49 must be 1 to 48", "--config.pretrain.batch_size=48"],
+        ),
+        (
+            ["--config.pretrain.batch_size=56", "--config.pretrain.accumulate=7"],
+            ["=56 must be 1 to 48", "more images"],
+        ),
         (["--config.pretrain.batch_size=12"], ["pretrain.batch_size", "12", "8 devices"]),
         (["--config.pretrain.accumulate=2"], ["accumulate=2", "pretrain.batch_size", "16"]),
         (
@@ -261,6 +272,10 @@ def test_data_without_labels(refused, workdir, tmp_path):
         write_image(tmp_path / "flat" / f"{number}.png", noise_images(1, 8, 8, 3)[0])
     message = refused(*command.finetune(workdir, f"folder:{tmp_path / 'flat'}"))
     assert_names(message, "none of 36 images has a label", "sub-folder", "labels.csv (file,label)")
+    rows = [f"{i}.png,{'ant,train' if i >= 4 else ',test'}" for i in range(40)]
+    (tmp_path / "flat" / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+    message = refused(*command.finetune(workdir, f"folder:{tmp_path / 'flat'}"))
+    assert_names(message, "test: none of 4 images has a label", "two or more of each class")
 
 
 def test_more_labels_than_there_are(refused, workdir, data):
@@ -270,7 +285,9 @@ def test_more_labels_than_there_are(refused, workdir, data):
 
 def test_a_batch_larger_than_the_labelled_data(refused, workdir, data):
     message = refused(*command.finetune(workdir, data, "--config.finetune.batch_size=32"))
-    assert_names(message, "finetune.batch_size=32", "24")
+    assert_names(
+        message, "finetune.batch_size=32 must be 1 to 24", "--config.finetune.batch_size=16"
+    )
 
 
 def test_more_epochs_of_the_head_than_epochs(refused, workdir, data, pretrained):

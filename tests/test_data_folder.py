@@ -100,6 +100,16 @@ def test_a_flat_folder_is_unlabelled_and_loses_a_tenth_to_the_test_split(tmp_pat
         assert it.class_names is None and set(it.labels_n) == {-1}
 
 
+@pytest.mark.parametrize(("num_labels", "in_train"), [(12, 5), (4, 1)])
+def test_a_few_labels_among_many_images_are_in_both_splits(tmp_path, num_labels, in_train):
+    write_flat(tmp_path, 40)
+    rows = [f"{i * 3:03}.png,{('ant', 'bee')[i % 2]}" for i in range(num_labels)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *rows]))
+    for split, per_class in (("train", in_train), ("test", 1)):
+        labels_n = open_source(f"folder:{tmp_path}", split).labels()
+        assert np.bincount(labels_n[labels_n >= 0], minlength=2).tolist() == [per_class] * 2
+
+
 def test_sub_folders_are_classes_at_any_depth_in_sorted_order(tmp_path):
     write_classes(tmp_path, {"dog/small": 10, "dog": 10, "Cat": 10, "ant/a/b": 10})
     names = read_all(tmp_path)

@@ -165,6 +165,41 @@ def test_info_says_what_is_here(photos, tmp_path, capfd):
     assert "unknown dataset 'nonsense'" in capfd.readouterr().err
 
 
+def test_labels_are_counted_by_split_and_class(tmp_path, capfd, caplog):
+    rows = [f"{i:02}.png,{('Person', 'dog')[i % 2] if i < 12 else ''}" for i in range(40)]
+    for i in range(40):
+        write_image(tmp_path / "photos" / f"{i:02}.png", noise_images(5, 6))
+    labels = tmp_path / "photos" / "labels.csv"
+    labels.write_text("\n".join(["file,label", *rows]))
+    counted = "with a label: train 10 of 35 (Person 5, dog 5), test 2 of 5 (Person 1, dog 1)\n"
+    for verb in ("info", "check"):
+        assert cli.main(["data", verb, f"folder:{tmp_path / 'photos'}"]) == 0
+        assert counted in capfd.readouterr().out and not caplog.messages
+    assert cli.main(["data", "check", f"folder:{tmp_path / 'photos'}", "--split=test"]) == 0
+    assert "\nwith a label: test 2 of 5 (Person 1, dog 1)\n" in capfd.readouterr().out
+    rows[0], rows[2] = "00.png,person", "02.png,per son"
+    labels.write_text("\n".join(["file,label", *rows]))
+    for verb in ("info", "check"):
+        assert cli.main(["data", verb, f"folder:{tmp_path / 'photos'}"]) == 0
+        (warning,) = caplog.messages
+        assert "the classes 'Person', 'per son', 'person' differ in case or blanks" in warning
+        caplog.clear()
+    capfd.readouterr()
+    labels.unlink()
+    assert cli.main(["data", "info", f"folder:{tmp_path / 'photos'}"]) == 0
+    out = capfd.readouterr().out
+    assert "labels: none" in out and "with a label" not in out
+
+
+def test_many_classes_are_counted_in_few_words(tmp_path, capfd):
+    labels = {"labels": np.repeat(np.arange(30), np.arange(30) % 2 + 11)}
+    np.savez(tmp_path / "a.npz", images=noise_images(len(labels["labels"]), 4, 6), **labels)
+    assert cli.main(["data", "info", f"npz:{tmp_path / 'a.npz'}"]) == 0
+    out = capfd.readouterr().out
+    assert "with a label: train 310 of 310 (" in out
+    assert "in each of 30 classes), test 35 of 35 (1 to 2 in each of 30 classes)" in out
+
+
 def test_names_by_which_a_dataset_is_known():
     for name in ("cifar10", "tfds:cifar10", "tfds:cifar10:3.0.2"):
         assert known_name(name) == "cifar10"

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 from data_helpers import user_error
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from symskip_jax.data.splits import draw_labelled, indices_hash, mark_split
@@ -98,11 +98,59 @@ def test_each_image_without_a_split_falls_into_exactly_one(labels):
     labels_n = np.array(labels)
     is_train_n, is_test_n = mark_split(labels_n, "train", "x"), mark_split(labels_n, "test", "x")
     assert (is_train_n ^ is_test_n).all()
-    assert is_train_n.any()
-    assert is_test_n.sum() == -(-len(labels) // 10)
+    assert is_train_n.any() and is_test_n.any()
     for label in set(labels):
-        share = (labels_n == label).sum() / 10
-        assert abs((is_test_n & (labels_n == label)).sum() - share) < 1
+        count, num_test = (labels_n == label).sum(), (is_test_n & (labels_n == label)).sum()
+        assert abs(num_test - count / 10) < 1
+        assert num_test or (count == 1 and label != -1)
+
+
+def test_a_few_labels_are_split_on_their_own():
+    """12 of 40 images are labelled: one of each class is tested, however many have no label."""
+    for num_unlabelled in range(30):
+        labels_n = np.array([0] * 6 + [1] * 6 + [-1] * num_unlabelled)
+        labels_n = np.random.RandomState(num_unlabelled).permutation(labels_n)
+        found = np.bincount(labels_n[mark_split(labels_n, "test", "x")] + 1, minlength=3)
+        assert found.tolist() == [-(-num_unlabelled // 10), 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "in_test"),
+    [([0, 0, 1], [1, 0]), ([0, 1, 1, -1], [0, 1]), ([0, -1], [0, 0]), ([0, 1], [1, 0])],
+)
+def test_an_only_image_is_for_training_if_another_can_be_for_the_test(labels, in_test):
+    labels_n = np.array(labels)
+    tested = labels_n[mark_split(labels_n, "test", "x")]
+    assert [(tested == label).sum() for label in (0, 1)] == in_test
+
+
+LARGE = st.lists(st.integers(10, 35), min_size=0, max_size=6)
+
+
+@given(LARGE, st.integers(0, 35), st.integers(0, 2**32 - 1))
+def test_classes_of_ten_and_more_are_split_as_ever(counts, num_unlabelled, seed):
+    """Results and runs depend on it: this is how every class was once split."""
+    labels_n = np.repeat(np.arange(-1, len(counts)), [num_unlabelled, *counts])
+    assume(len(labels_n) >= 2)
+    labels_n = np.random.RandomState(seed).permutation(labels_n)
+    shuffled = np.random.RandomState(0).permutation(len(labels_n))
+    by_class = shuffled[np.argsort(labels_n[shuffled], kind="stable")]
+    tested = np.flatnonzero(mark_split(labels_n, "test", "x"))
+    np.testing.assert_array_equal(tested, np.sort(by_class[::10]))
+
+
+@pytest.mark.parametrize(
+    ("labels_n", "digits"),
+    [
+        (np.full(41, -1), "888e40e5f748cebc"),
+        (np.arange(1000) % 7, "9aff5f18324e6888"),
+        (np.repeat([0, 1, 2], [10, 11, 15]), "a43da3fad9152de4"),
+        (np.repeat([-1, 0, 1], [3, 10, 14]), "782c0149a917be30"),
+    ],
+)
+def test_a_split_is_the_same_for_ever(labels_n, digits):
+    # The digits were written down before small classes were split on their own.
+    assert indices_hash(np.flatnonzero(mark_split(labels_n, "test", "x"))) == digits
 
 
 def test_the_held_out_images_are_spread_at_random():

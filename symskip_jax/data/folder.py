@@ -46,8 +46,8 @@ class FolderSource(Source):
     Splits: a column `split` of `labels.csv` says where an image belongs, and images it does not
     name belong to "train". Otherwise, where there is a folder `train`, the folders `train`, `test`
     and `val` are the splits, each with its classes as above. Either way "test" means "val" where
-    there is no "test". Otherwise "test" is a fixed tenth of the images of each class and "train" is
-    the rest.
+    there is no "test". Otherwise "test" is a fixed tenth of the images of each class, at least one
+    of a class of two or more, and "train" is the rest.
 
     Order is by path, the same on every system. Images are decoded as `decode_image` says. Hidden
     files are passed over; other files that are not images are passed over and counted in the log.

@@ -1,7 +1,7 @@
 """A dataset as a whole: its splits, and which of its images are broken."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -11,6 +11,7 @@ from symskip_jax.data.base import UNLABELLED, Source
 from symskip_jax.data.catalog import Prepared, resolve_data_dir
 from symskip_jax.data.gcs import is_bucket
 from symskip_jax.data.paths import local_path
+from symskip_jax.data.resident import check_labels
 from symskip_jax.data.sources import open_source
 from symskip_jax.errors import NoSuchSplitError, UserError
 
@@ -79,6 +80,29 @@ def size_on_disk(name: str, data_dir: str | None) -> int | None:
             with suppress(OSError):  # a link that leads nowhere
                 num_bytes += os.stat(os.path.join(folder, file)).st_size
     return num_bytes
+
+
+def count_labels(source: Source) -> dict[str, int]:
+    """Count the images of each class that have a label, of a source with one class an image.
+
+    Returns:
+        The numbers by the name of the class, in the order of the classes, 0 among them.
+
+    Raises:
+        UserError: a label is no class.
+    """
+    labels_n, names = source.labels(), source.class_names or ()
+    check_labels(source, labels_n)
+    counts = np.bincount(labels_n[labels_n != UNLABELLED], minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+def nearly_same(names: Iterable[str]) -> list[list[str]]:
+    """Group the names that differ in case and blanks alone, two or more in a group."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.split()).casefold(), []).append(name)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def check_images(source: Source) -> Iterator[list[str]]:

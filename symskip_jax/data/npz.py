@@ -17,8 +17,8 @@ def open_npz(path: str, split: str) -> ArraySource:
 
     The file holds one of
 
-    - `images` and, perhaps, `labels`: then "test" is a fixed tenth of the images of each class and
-      "train" is the rest;
+    - `images` and, perhaps, `labels`: then "test" is a fixed tenth of the images of each class, at
+      least one of a class of two or more, and "train" is the rest;
     - `train_images`, `test_images` and, perhaps, `train_labels`, `test_labels`.
 
     Images are uint8 [N, H, W] or [N, H, W, C] with C 1 (grey) or 3 (RGB); labels are integers [N]

@@ -87,8 +87,10 @@ def draw_evenly(labels_n: np.ndarray, num_drawn: int, seed: int) -> np.ndarray:
 def mark_split(labels_n: np.ndarray, split: str, name: str) -> np.ndarray:
     """Mark the images of "train" or "test" in a dataset that came without splits.
 
-    "test" is a tenth, rounded up: a fixed random draw, spread over the classes in proportion, the
-    same for the same labels. "train" is the rest.
+    "test" is a tenth of each class, up or down to a whole number, and of the images without a
+    label a tenth, rounded up: a fixed random draw, the same for the same labels. "train" is the
+    rest. A class of 2 to 9 images has one in "test"; the image of a class that has no other is in
+    "train", where it can be learnt, unless that would leave "test" empty.
 
     Args:
         labels_n: integer [N], -1 where there is no label.
@@ -110,6 +112,14 @@ def mark_split(labels_n: np.ndarray, split: str, name: str) -> np.ndarray:
     by_class = shuffled[np.argsort(labels_n[shuffled], kind="stable")]
     is_test_n = np.zeros(len(labels_n), bool)
     is_test_n[by_class[::10]] = True
+    # Every tenth passes over small classes. Those of 10 images and more have always been drawn so,
+    # and runs and results depend on it; so have those without a label, which come first.
+    classes, starts, counts = np.unique(labels_n[by_class], return_index=True, return_counts=True)
+    is_small = (classes != UNLABELLED) & (counts < 10)
+    is_test_n[by_class[np.repeat(is_small, counts)]] = False
+    is_test_n[by_class[starts[is_small & (counts >= 2)]]] = True
+    if not is_test_n.any():  # each image is a class of its own
+        is_test_n[by_class[::10]] = True
     return is_test_n if split == "test" else ~is_test_n
 
 

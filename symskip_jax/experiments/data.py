@@ -1,5 +1,6 @@
 """`symskip data`: what there is to train on, and how to get more of it."""
 
+import logging
 import os
 import sys
 from argparse import Namespace
@@ -9,10 +10,14 @@ import rich.progress
 from rich.console import Console
 from rich.markup import escape
 
+from symskip_jax.data.base import Source
 from symskip_jax.data.catalog import list_datasets
+from symskip_jax.data.notices import warn_once
 from symskip_jax.errors import UserError
 
 SHOWN_CLASSES = 20
+
+log = logging.getLogger(__name__)
 
 
 def run_data(arguments: Namespace) -> None:
@@ -103,6 +108,8 @@ def print_info(name: str, data_dir: str | None) -> None:
     size = f"{width}x{height}" if source.features.fixed_shape else "of several sizes, perhaps"
     print(f"    images: {size}, {'RGB' if channels == 3 else 'grey'}")
     print(f"    labels: {_describe_labels(source.features.label_kind, source.class_names)}")
+    if counts := _label_counts(sources):
+        print(f"    with a label: {counts}")
 
 
 def check_dataset(name: str, split: str | None, data_dir: str | None) -> None:
@@ -140,6 +147,37 @@ def check_dataset(name: str, split: str | None, data_dir: str | None) -> None:
     if num_broken:
         raise UserError(f"{num_broken:,} of {num_images:,} images of {name} ({splits}) are broken")
     print(f"{name}: all {num_images:,} images can be read ({splits})")
+    if counts := _label_counts(sources):
+        print(f"with a label: {counts}")
+
+
+def _label_counts(sources: dict[str, Source]) -> str:
+    """How many images have a label, by split and class; warns of classes that may be the same.
+
+    Empty for what is not one's own: labels of TFDS lie in the records, which take long to read.
+    """
+    from symskip_jax.data.inspection import count_labels, nearly_same
+
+    own = {
+        split: source
+        for split, source in sources.items()
+        if source.name.startswith(("folder:", "npz:")) and source.features.label_kind == "class"
+    }
+    for names in nearly_same(dict.fromkeys(it for s in own.values() for it in s.class_names or ())):
+        quoted = ", ".join(f"'{it}'" for it in names)
+        warn_once(log, f"the classes {quoted} differ in case or blanks alone: are they the same?")
+    return ", ".join(
+        f"{split} {sum(counts.values()):,} of {len(source):,} ({_list_counts(counts)})"
+        for split, source in own.items()
+        for counts in [count_labels(source)]
+    )
+
+
+def _list_counts(counts: dict[str, int]) -> str:
+    if len(counts) > SHOWN_CLASSES:
+        fewest, most = min(counts.values()), max(counts.values())
+        return f"{fewest:,} to {most:,} in each of {len(counts):,} classes"
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
 
 
 def _describe_labels(kind: str, class_names: tuple[str, ...] | None) -> str:

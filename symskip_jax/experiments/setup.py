@@ -162,8 +162,15 @@ def make_batches(training: ConfigDict, section: str, count: int, devices: int) -
     """
     size = training.batch_size
     if size > count:
+        # The fewest images that can be split as asked, doubled as long as it fits.
+        fitting = (training.per_device_batch_size or training.accumulate) * devices
+        mend = "give it more images"
+        if fitting <= count:
+            fitting <<= (count // fitting).bit_length() - 1
+            mend = f"set --config.{section}.batch_size={fitting}"
         raise UserError(
-            f"config key {section}.batch_size={size} must be 1 to {count}, the images there are"
+            f"config key {section}.batch_size={size} must be 1 to {count}, the images there are; "
+            f"{mend}"
         )
     return Batches(count // size, _micro_batches(training, section, devices))
 

@@ -106,6 +106,11 @@ def _unlabelled(data: Input) -> UserError:
     mend = "set --config.data.name to data that has labels"
     if data.name.startswith("folder:"):
         mend = "put those of each class into a sub-folder, or list them in labels.csv (file,label)"
+        if data.source.class_names:
+            mend = (
+                "those that have one are in another split: label two or more of each class, or "
+                "name the split of each image in labels.csv (file,label,split)"
+            )
     return UserError(f"{data.name}: none of {len(data):,} images has a label; {mend}")
 
 
