@@ -141,6 +141,7 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
+        (("--layers", "encodr.0.relu"), ["--layers encodr.0.relu", "did you mean encoder.0.relu?"]),
         (("--layers", "encoder.9.relu"), ["encoder.9.relu", "encoder.0.relu, encoder.1.relu"]),
         (("--config.probe.epochs=3",), ["config.probe.epochs (20 there, 3 here)", "--out"]),
         (("--config.probe.l2=()",), ["probe.l2=()", "at least one"]),
@@ -280,7 +281,7 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
     [
         (("--layer", "encoder.0.relu", "encoder.1.raw"), ["encoder.1.raw", "encoder.1.relu"]),
         (("--layer", "a", "b", "--against=train"), ["--layer a b", "--against"]),
-        (("--layer=encoder.1.raw",), ["encoder.1.raw", "encoder.1.relu"]),
+        (("--layer=encoder.1.raw",), ["encoder.1.raw", "did you mean encoder.1.relu?"]),
         (("--images=0",), ["--images 0", "1 or more"]),
         (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
         (("--reconstructions", "--against=train"), ["--against train"]),
