@@ -68,7 +68,9 @@ def test_sizes_and_channels_may_differ(tmp_path):
 def test_a_part_may_have_a_split_of_its_own(tmp_path):
     a = archive(tmp_path / "a.npz", 3)
     assert len(open_source(f"{a} + {a}@test", "train")) == 4
+    assert open_source(f"{a} + {a}@test", "train").name == f"{a} + {a}@test train"
     assert len(open_source(f"{a}@train + digits@test", "test")) == 503
+    assert open_source(f"{a}@train + digits@test", "test").name == f"{a}@train + digits@test"
     message = user_error(lambda: open_source(f"{a} + digits@valid", "train"))
     assert "digits" in message and "'valid'" in message
 

@@ -128,14 +128,19 @@ def write_folder(root: Path) -> None:
         Image.fromarray(random.integers(0, 256, (9, 8 + i, 3), np.uint8)).save(path)
 
 
-def test_a_folder_has_names_and_broken_files_are_left_out_if_asked_for(symskip, run, tmp_path):
+def test_a_folder_has_names_and_broken_files_are_left_out_if_asked_for(
+    symskip, run, tmp_path, capfd
+):
     write_folder(tmp_path / "photos")
     broken = tmp_path / "photos" / "train" / "a" / "y.png"
     broken.write_bytes(broken.read_bytes()[:40])
     call = ("features", run, "--data", f"folder:{tmp_path / 'photos'}", "--split", "train")
     out = tmp_path / "photos.npz"
     assert "data.bad_image=skip" in symskip(*call, "--out", out)
-    symskip(*call, "--config.data.bad_image=skip", "--out", out.with_name("skipped.npz"))
+    words = (*call, "--config.data.bad_image=skip", "--out", out.with_name("skipped.npz"))
+    assert cli.main([*map(str, words)]) == 0
+    said = capfd.readouterr().err
+    assert "photos train: 3 images of 4; the others cannot be decoded\n" in said
     with np.load(out.with_name("skipped.npz")) as found:
         assert found["name"].tolist() == ["train/a/x.png", "train/b/x.png", "train/b/z.png"]
         assert found["index"].tolist() == [0, 2, 3] and found["label"].tolist() == [0, 1, 1]
@@ -216,6 +221,7 @@ def test_one_at_a_time_and_never_over_another_file(symskip, run, tmp_path):
             ("--layer", "encoder.7.relu"),
             "--layer encoder.7.relu: there is no such layer; there are",
         ),
+        (("--layer", "encodr.0.relu"), "; did you mean encoder.0.relu?"),
         (("--grid", "-1"), "--grid -1 must be 0 or more"),
         (("--step", "77"), "77"),
         (

@@ -11,6 +11,7 @@ import command
 import numpy as np
 import pytest
 from devkit import write_devkit
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.preprocessing import StandardScaler
@@ -140,6 +141,7 @@ def test_a_probe_is_printed_and_drawn_beside_others(run, probed, symskip, tmp_pa
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
+        (("--layers", "encodr.0.relu"), ["--layers encodr.0.relu", "did you mean encoder.0.relu?"]),
         (("--layers", "encoder.9.relu"), ["encoder.9.relu", "encoder.0.relu, encoder.1.relu"]),
         (("--config.probe.epochs=3",), ["config.probe.epochs (20 there, 3 here)", "--out"]),
         (("--config.probe.l2=()",), ["probe.l2=()", "at least one"]),
@@ -279,7 +281,7 @@ def test_what_several_runs_rebuild_is_one_sheet(run, data, symskip, tmp_path):
     [
         (("--layer", "encoder.0.relu", "encoder.1.raw"), ["encoder.1.raw", "encoder.1.relu"]),
         (("--layer", "a", "b", "--against=train"), ["--layer a b", "--against"]),
-        (("--layer=encoder.1.raw",), ["encoder.1.raw", "encoder.1.relu"]),
+        (("--layer=encoder.1.raw",), ["encoder.1.raw", "did you mean encoder.1.relu?"]),
         (("--images=0",), ["--images 0", "1 or more"]),
         (("--reconstructions", "--layer=encoder.0.relu"), ["--layer encoder.0.relu"]),
         (("--reconstructions", "--against=train"), ["--against train"]),
@@ -411,6 +413,26 @@ def test_images_without_classes_are_looked_at_too(run, data, symskip, tmp_path):
     assert numbers == {"layer": "encoder.0.relu", "images": 5, "of": name}
     page = Page((out / "report.html").read_text(encoding="utf-8"))
     assert any(text.startswith("A dot an image: ") for text in page.texts("figcaption"))
+
+
+def test_neighbours_without_a_label_are_no_misses(run, data, symskip, tmp_path):
+    with np.load(data) as arrays:
+        images = arrays["test_images"][:8]
+    # Each has all others for neighbours, so that nothing but the counting decides.
+    names = ("cat/a", "cat/b", "c", "other/d", "cat/e", "f", "g")
+    places = [*(f"test/{name}" for name in names), "train/cat/h"]
+    for place, image in zip(places, images, strict=True):
+        path = tmp_path / "photos" / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path)
+    out = tmp_path / "out"
+    some = f"--config.data.name=folder:{tmp_path / 'photos'}"
+    said = symskip("visualize", run, some, f"--out={out}", "--layer=encoder.0.relu")
+    assert "Only the 4 images with a label count, on both sides." in said
+    numbers = json.loads((out / "neighbors.json").read_text())
+    # Six of the twelve ordered pairs of labelled images are of one class.
+    assert (numbers["same_class"], numbers["by_chance"]) == (0.5, 0.5)
+    assert (numbers["images"], numbers["labelled"]) == (7, 4)
 
 
 def test_visualize_needs_a_run(symskip):

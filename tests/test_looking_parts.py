@@ -65,7 +65,17 @@ def test_many_classes_of_any_name_are_drawn(tmp_path):
     draw_embedding(tmp_path / "plane", points, labels, names)
     drawing = (tmp_path / "plane.svg").read_text()
     told_apart = [name for name in names if f">{name}<" in drawing]
-    assert told_apart == names[:12] and ">others<" in drawing
+    assert told_apart == names[:12] and ">other classes<" in drawing
+    assert ">no label<" not in drawing
+
+
+def test_images_without_a_label_are_not_taken_for_a_class(tmp_path):
+    labels = np.array([0, -1, 1, 0, -1])
+    points = Embedding(RANDOM.normal(size=(5, 2)), "drawn", ("", ""))
+    draw_embedding(tmp_path / "plane", points, labels, ["cat", "other"])
+    drawing = (tmp_path / "plane.svg").read_text()
+    assert all(f">{name}<" in drawing for name in ("cat", "other", "no label"))
+    assert ">other classes<" not in drawing
 
 
 def test_a_sheet_takes_captions_of_any_kind(tmp_path):

@@ -16,6 +16,7 @@ from symskip_jax.config import config_from_flat
 from symskip_jax.evaluation.reconstruction import corrupt_for_evaluation
 from symskip_jax.experiments import setup
 from symskip_jax.training.checkpoints import load_variables
+from symskip_jax.training.logs import RunLog
 from symskip_jax.training.records import read_metrics
 from symskip_jax.transforms import Normalization
 
@@ -132,6 +133,14 @@ def test_labels_are_looked_for_where_fine_tuning_has_them(data, pretrain, tmp_pa
     command.write_images(bare, train_labels=None, test_labels=None)
     two_sets = pretrain(data, f"--config.data.pretrain_name=npz:{bare}")
     assert last_test(two_sets).keys() >= FIGURES
+
+
+@pytest.mark.parametrize(("count", "told"), [(1, "of 1 image"), (1000, "of 1,000 images")])
+def test_the_line_of_probes_says_of_how_many_images(tmp_path, capsys, count, told):
+    record = {"step": 1, "epoch": 1.0, "split": "test", "monitor_count": count}
+    with RunLog(tmp_path, 0, 1) as log:
+        log.write(record | {"linear_accuracy": 1.0, "knn_accuracy": 0.0})
+    assert f"linear probe 100.00% kNN 0.00% ({told})\n" in capsys.readouterr().err
 
 
 def test_without_labels_or_skips_there_is_nothing_to_say(pretrain, tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from symskip_jax.analysis.charts import Chart, Curve
+from symskip_jax.analysis.curves import Measured, run_charts
 from symskip_jax.analysis.report import Row, mean_std_text, write_report
 from symskip_jax.analysis.sheets import reconstruction_sheet
 
@@ -209,6 +210,18 @@ def test_equal_steps_are_equally_high(tmp_path, log_y, ys):
     heights = [float(point.split(",")[1]) for point in points]
     assert heights[0] - heights[1] == pytest.approx(heights[1] - heights[2], abs=0.2)
     assert heights[0] - heights[1] > 50
+
+
+@pytest.mark.parametrize(("score", "first", "last"), [(1.0, 90, 100), (0.0, 0, 1), (0.5, 44, 56)])
+def test_the_axis_of_a_share_ends_where_shares_do(tmp_path, score, first, last):
+    records = [{"split": "test", "epoch": it, "knn_accuracy": score} for it in (1, 2)]
+    page = report_page(tmp_path, charts=run_charts([Measured("a", "pretrain", records)]))
+    ticks = [
+        float("".join(text))
+        for tag, attributes, text in page.elements
+        if tag == "text" and attributes["text-anchor"] == "end"
+    ]
+    assert (min(ticks), max(ticks)) == (first, last)
 
 
 def test_large_numbers_have_short_ticks_that_differ(tmp_path):

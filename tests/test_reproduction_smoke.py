@@ -94,4 +94,5 @@ def test_a_command_that_is_stopped_stops_and_the_same_one_goes_on(tmp_path):
     done = subprocess.run([*COMMAND, *words], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "[1/1] random_he seed 0" in done.stderr
+    assert done.stdout.startswith("Of made-up images, to see that everything runs: no results.\n")
     assert "| from scratch, He | test accuracy (%) | – | not run |" not in done.stdout

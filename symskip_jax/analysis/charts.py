@@ -39,6 +39,8 @@ class Chart:
     curves: Sequence[Curve]
     caption: str
     log_y: bool = False
+    # What y may be at all: a linear axis has no room beyond it.
+    y_range: tuple[float, float] = (-math.inf, math.inf)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def chart_svg(chart: Chart, styles: Mapping[str, LineStyle]) -> str:
     lines = [(curve.label, _visible(curve, chart.log_y)) for curve in chart.curves]
     x_axis = _linear_axis([x for _, points in lines for x, _ in points], snap=False)
     ys = [y for _, points in lines for _, y in points]
-    y_axis = _log_axis(ys) if chart.log_y else _linear_axis(ys, snap=True)
+    y_axis = _log_axis(ys) if chart.log_y else _linear_axis(ys, snap=True, within=chart.y_range)
     left = max(_LEFT, _TICK_GAP + _LETTER * max(len(_tick_text(tick)) for tick in y_axis.ticks))
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -139,12 +141,18 @@ class _Axis:
         return (value - self.low) / (self.high - self.low)
 
 
-def _linear_axis(values: Sequence[float], snap: bool) -> _Axis:
-    """Cover the values; with `snap`, up to the ticks around them."""
+def _linear_axis(
+    values: Sequence[float], snap: bool, within: tuple[float, float] = (-math.inf, math.inf)
+) -> _Axis:
+    """Cover the values; with `snap`, up to the ticks around them.
+
+    Where all are the same there is room around them, though not beyond `within`.
+    """
     low, high = min(values, default=0.0), max(values, default=1.0)
     if high - low <= 1e-9 * max(abs(low), abs(high)):
         margin = 0.1 * abs(low) or 1.0
-        low, high = low - margin, high + margin
+        low = max(low - margin, min(low, within[0]))
+        high = min(high + margin, max(high, within[1]))
     ticks = [
         float(tick) for tick in MaxNLocator(nbins=5, steps=[1, 2, 5, 10]).tick_values(low, high)
     ]

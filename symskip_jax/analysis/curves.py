@@ -1,5 +1,6 @@
 """What runs measured while they trained, as charts."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeGuard
@@ -94,7 +95,8 @@ def run_charts(runs: Sequence[Measured]) -> list[Chart]:
         for key, (title, unit, factor, caption) in _SCORES.items():
             curves = [it.curve(split, key, factor) for it in runs]
             curves += _beside(runs, split, key, factor, *_MIDDLE)
-            charts.append(_chart(f"{title}, {split} images", unit, curves, caption))
+            chart = _chart(f"{title}, {split} images", unit, curves, caption)
+            charts.append(dataclasses.replace(chart, y_range=(0.0, 100.0)))
     rates = [it.curve("train", "learning_rate") for it in runs]
     charts.append(_chart("Learning rate", "learning rate", rates, "Of the optimiser.", log_y=True))
     speeds = [it.curve("train", "images_per_second") for it in runs]

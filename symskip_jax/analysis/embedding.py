@@ -10,6 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from symskip_jax.analysis.figures import save_figure
+from symskip_jax.data.base import UNLABELLED
 
 Method = Literal["tsne", "pca"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -72,19 +73,26 @@ def draw_embedding(
     Args:
         path: without a suffix.
         embedding: of N images.
-        labels_n: integer [N], -1 where an image has no class; or None.
+        labels_n: integer [N], -1 where an image has no label; or None.
         class_names: of the classes; the most frequent are told apart.
     """
     figure = Figure(figsize=(7.2, 5.2), dpi=110, layout="constrained")
     axes = figure.subplots()
     points_n2 = embedding.points_n2
-    labels_n = np.full(len(points_n2), -1) if labels_n is None else labels_n
-    classes, counts = np.unique(labels_n[labels_n >= 0], return_counts=True)
+    labels_n = np.full(len(points_n2), UNLABELLED) if labels_n is None else labels_n
+    is_known_n = labels_n != UNLABELLED
+    classes, counts = np.unique(labels_n[is_known_n], return_counts=True)
     kept = np.sort(classes[np.argsort(-counts, kind="stable")][:_MOST_CLASSES])
-    others = ~np.isin(labels_n, kept)
-    if others.any():
-        named = "others" if len(kept) else None
-        axes.plot(*points_n2[others].T, "o", color=_GREY, markersize=3, alpha=0.5, label=named)
+    grey = {
+        "no label": ("x", ~is_known_n),
+        "other classes": ("o", is_known_n & ~np.isin(labels_n, kept)),
+    }
+    for name, (marker, is_it_n) in grey.items():
+        if is_it_n.any():
+            # Where no image has a label there is no legend, and nothing to tell apart.
+            marker = marker if len(kept) else "o"
+            places = points_n2[is_it_n].T
+            axes.plot(*places, marker, color=_GREY, markersize=3, alpha=0.5, label=name)
     names = [str(it if class_names is None else class_names[it]) for it in kept.tolist()]
     for index, (label, name) in enumerate(zip(kept, names, strict=True)):
         # From the eleventh class on colours come again, with another shape.

@@ -90,9 +90,9 @@ def _open_union(name: str, split: str, data_dir: str | None) -> Source | None:
         return None
     sources = [open_source(part.name, part.split or split, data_dir) for part in parts]
     weights = [part.weight for part in parts if part.weight is not None]
-    return (
-        mix(f"{name} {split}", sources, weights) if weights else Union(f"{name} {split}", sources)
-    )
+    # Where every part has a split of its own, the common one says nothing.
+    full_name = name if all(part.split for part in parts) else f"{name} {split}"
+    return mix(full_name, sources, weights) if weights else Union(full_name, sources)
 
 
 def _nearest(name: str) -> str | None:

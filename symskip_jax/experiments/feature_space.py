@@ -13,6 +13,7 @@ from symskip_jax.analysis.frozen import FrozenNetwork
 from symskip_jax.analysis.neighbors import Neighbors, nearest_neighbors
 from symskip_jax.analysis.page import paragraph_html, picture_file_html, section_html
 from symskip_jax.analysis.sheets import Row, draw_sheet
+from symskip_jax.data.base import UNLABELLED
 from symskip_jax.errors import UserError
 from symskip_jax.experiments.inputs import Input
 from symskip_jax.experiments.shown import as_bytes, short_name
@@ -54,8 +55,10 @@ def draw_feature_space(
     if len(found.features_nd) < LEAST_IMAGES:
         few = f"{LEAST_IMAGES} images at the least are needed for neighbours and an embedding."
         return [section_html("Nearest neighbours", paragraph_html(few))]
+    labels_n = np.asarray(found.labels_n)
     is_class = data.source.features.label_kind == "class"
-    labels_n = np.asarray(found.labels_n) if is_class else None
+    if not is_class or (labels_n == UNLABELLED).all():
+        labels_n = None
     names = data.source.class_names
     neighbors = nearest_neighbors(found.features_nd, None, _NEIGHBORS)
     numbers = {"layer": layer, "images": len(found.features_nd), "of": data.name}
@@ -78,6 +81,8 @@ def draw_feature_space(
             f" Of the {neighbors.indices_mk.shape[1]} nearest, {numbers['same_class']:.0%} are of "
             f"the image's own class; {numbers['by_chance']:.0%} would be by chance."
         )
+        if numbers["labelled"] < numbers["images"]:
+            told += f" Only the {numbers['labelled']:,} images with a label count, on both sides."
     print(f"features of {layer}, {numbers['images']:,} images of {data.name}.{told}")
     return [
         section_html(
@@ -105,16 +110,23 @@ def draw_feature_space(
 
 
 def _same_class(neighbors: Neighbors, labels_n: np.ndarray) -> dict[str, float]:
-    """Returns the share of neighbours with the image's class, and that of all other images."""
-    known = labels_n >= 0
-    if known.sum() < 2:
+    """Returns the share of neighbours with the image's class, and that of all other images.
+
+    Of labelled images and their labelled neighbours, `labelled` images in all; empty where there
+    is no such pair.
+    """
+    is_known_n = labels_n != UNLABELLED
+    theirs_mk = labels_n[neighbors.indices_mk]
+    counts_mk = is_known_n[:, None] & (theirs_mk != UNLABELLED)
+    if not counts_mk.any():
         return {}
-    same_mk = labels_n[neighbors.indices_mk] == labels_n[:, None]
-    counts = np.unique(labels_n[known], return_counts=True)[1]
-    pairs = counts * (counts - 1)
+    same_mk = theirs_mk == labels_n[:, None]
+    labelled = int(is_known_n.sum())
+    sizes = np.unique(labels_n[is_known_n], return_counts=True)[1]
     return {
-        "same_class": float(same_mk[known].mean()),
-        "by_chance": float(pairs.sum() / (known.sum() * (len(labels_n) - 1))),
+        "labelled": labelled,
+        "same_class": float(same_mk[counts_mk].mean()),
+        "by_chance": float((sizes * (sizes - 1)).sum() / (labelled * (labelled - 1))),
     }
 
 

@@ -17,7 +17,7 @@ from symskip_jax.analysis.feature_files import Piece, check_suffix, read_facts, 
 from symskip_jax.analysis.feature_parts import FeatureParts, differences
 from symskip_jax.analysis.features import GLOBAL_AVERAGE, feature_function
 from symskip_jax.data.parts import Part
-from symskip_jax.errors import StoppedError, UserError
+from symskip_jax.errors import StoppedError, UserError, did_you_mean
 from symskip_jax.experiments.inputs import Input, load_split
 from symskip_jax.experiments.networks import Run, open_run
 from symskip_jax.training.stops import StopRequests
@@ -72,7 +72,10 @@ def features(
     if layer is None:
         layer = list(network.layers(shown.channels))[-1]
     if layer not in shapes:
-        raise UserError(f"--layer {layer}: there is no such layer; there are {', '.join(shapes)}")
+        raise UserError(
+            f"--layer {layer}: there is no such layer; there are {', '.join(shapes)}"
+            + did_you_mean(layer, shapes)
+        )
     facts = _facts(run, shown, layer, grid, network.normalization._asdict())
     parts = FeatureParts(out, facts)
     if out.exists():
@@ -88,13 +91,15 @@ def features(
             if next(iter(parts), None) is None:
                 raise UserError(f"{shown.name} has no image that can be decoded")
             write_features(out, parts, facts)
+            count = sum(len(piece["index"]) for piece in parts)
     except OSError as error:
         raise UserError(
             f"--out {out} cannot be written ({error.strerror}): what is done is kept in "
             f"{parts.folder}, and the same command goes on from there"
         ) from error
     parts.remove()
-    print(f"{layer} of {shown.name}: {len(shown):,} images", file=sys.stderr)
+    told = "" if count == len(shown) else f" of {len(shown):,}; the others cannot be decoded"
+    print(f"{layer} of {shown.name}: {count:,} images{told}", file=sys.stderr)
     print(out)
 
 

@@ -16,7 +16,7 @@ from symskip_jax.analysis.label_probes import measure_few_shot, measure_neighbor
 from symskip_jax.analysis.probing import Examples, classify, rebuild
 from symskip_jax.config import flat, load_config
 from symskip_jax.data.parts import parts_of
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 from symskip_jax.evaluation.batches import Parts
 from symskip_jax.experiments.checks import check_config
 from symskip_jax.experiments.finetune import draw
@@ -176,7 +176,10 @@ def _settings(config: ConfigDict) -> dict[str, Any]:
 def _choose(shapes: dict[str, Any], layers: Sequence[str] | None) -> list[str]:
     unknown = [name for name in layers or () if name not in shapes]
     if unknown:
-        raise UserError(f"there is no layer {unknown[0]}; there are {', '.join(shapes)}")
+        raise UserError(
+            f"--layers {unknown[0]}: there is no such layer; there are {', '.join(shapes)}"
+            + did_you_mean(unknown[0], shapes)
+        )
     return [name for name in shapes if layers is None or name in layers]
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from symskip_jax.analysis.sheets import Row, draw_sheet
-from symskip_jax.errors import UserError
+from symskip_jax.errors import UserError, did_you_mean
 from symskip_jax.experiments.inputs import load_split
 from symskip_jax.experiments.layer_maps import MEASURED_IMAGES, draw_layer, look
 from symskip_jax.experiments.networks import Run, open_run
@@ -88,7 +88,10 @@ def check_layer(layer: str, shapes: Iterable[str]) -> None:
         UserError: it has not.
     """
     if layer not in shapes:
-        raise UserError(f"--layer {layer}: there is no such layer; there are {', '.join(shapes)}")
+        raise UserError(
+            f"--layer {layer}: there is no such layer; there are {', '.join(shapes)}"
+            + did_you_mean(layer, shapes)
+        )
 
 
 def visualize_reconstructions(

@@ -59,7 +59,10 @@ def read_tensor_file(path: Path) -> TensorFile:
             return TensorFile(network, run, {name: file.get_tensor(name) for name in names})
     except (SafetensorError, OSError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"{path} is no whole safetensors file ({reason})") from error
+        raise UserError(
+            f"{path} is no whole safetensors file ({reason}); give one that "
+            "`symskip export --format safetensors` wrote"
+        ) from error
 
 
 def check_shapes(

@@ -24,7 +24,7 @@ from symskip_jax.reproduction.running import (
 )
 from symskip_jax.reproduction.smoke_data import make_smoke_data
 from symskip_jax.reproduction.summary import measure
-from symskip_jax.reproduction.tables import files, markdown
+from symskip_jax.reproduction.tables import MADE_UP, files, markdown
 from symskip_jax.training.workdir import make_workdir
 
 FAILED = 1
@@ -99,6 +99,8 @@ def reproduce(
         print(told, file=sys.stderr)
     failed = run_jobs(chosen, jobs, place, hands.execute, machine)
     write_tables(experiment, results)
+    if scale == "smoke":
+        print(f"{MADE_UP}\n")
     print(markdown(measure(experiment, results)))
     print(f"\nwritten to {results / name / scale}", file=sys.stderr)
     if failed:

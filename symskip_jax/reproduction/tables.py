@@ -18,6 +18,8 @@ from symskip_jax.reproduction.summary import (
 )
 
 TO_PAPER = "time to the paper's"
+# Said of the scale of smoke: beside the paper's figures they could be taken for some.
+MADE_UP = "Of made-up images, to see that everything runs: no results."
 
 
 def markdown(measured: Sequence[Measured]) -> str:
@@ -67,13 +69,11 @@ def files(experiment: Experiment, measured: Sequence[Measured], results: Path) -
 def page(experiment: Experiment, measured: Sequence[Measured], results: Path) -> str:
     """Returns the table with its title, how it was made, and what was drawn."""
     command = f"symskip reproduce {experiment.name} --scale {experiment.scale}"
-    # Beside the paper's figures they could be taken for some.
-    smoke = " **Of made-up images, to see that everything runs: no results.**"
     parts = [
         f"# {experiment.title}",
         f"Section {experiment.section}, at the scale `{experiment.scale}`: `{command}`. Mean ± "
         "standard deviation over seeds; time with all that a run starts from."
-        + (smoke if experiment.scale == "smoke" else ""),
+        + (f" **{MADE_UP}**" if experiment.scale == "smoke" else ""),
         markdown(measured),
     ]
     if experiment.drawing == "scatter" and (text := correlation_text(measured)):

@@ -118,6 +118,7 @@ def make_log(
 
 
 def _figures(record: dict[str, Any]) -> str:
+    one = record.get("monitor_count") == 1
     shown = {
         "loss": "loss {:.4g}",
         "psnr": "PSNR {:.2f} dB",
@@ -126,6 +127,7 @@ def _figures(record: dict[str, Any]) -> str:
         "psnr_without_skips": "(without skips {:.2f} dB)",
         "linear_accuracy": "linear probe {:.2%}",
         "knn_accuracy": "kNN {:.2%}",
+        "monitor_count": "(of {:,} image)" if one else "(of {:,} images)",
         "accuracy": "accuracy {:.2%}",
         "mean_average_precision": "mAP {:.2%}",
         "mean_iu": "mean IU {:.2%}",
