@@ -330,7 +330,7 @@ def test_an_encoder_that_is_not_there(refused, workdir, tmp_path, data, there):
     if there:
         (tmp_path / "init").mkdir()
     message = refused(*command.finetune(workdir, data, f"--init={tmp_path / 'init'}"))
-    assert_names(message, "no checkpoint", tmp_path / "init", "--workdir")
+    assert_names(message, "no checkpoint", tmp_path / "init", "name the folder of a run")
 
 
 def test_an_encoder_that_is_damaged(refused, workdir, tmp_path, data, pretrained):
