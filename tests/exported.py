@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import command
 import optax
 import tiny
 from ml_collections import ConfigDict
@@ -68,3 +69,10 @@ def save_run(
     checkpoints.save(state, {**meta, **(recorded or {}), "config": flat(config), "versions": {}})
     checkpoints.close()
     return state
+
+
+def save_colour_run(workdir: Path) -> Path:
+    """Saves an auto-encoder of coloured 7x7 images, which are beside its folder, and returns it."""
+    data = command.write_images(workdir.parent / "images.npz")
+    save_run(workdir, *command.TINY[1:], *THREE_LAYERS, f"--config.data.name={data}")
+    return workdir
