@@ -18,14 +18,13 @@
 #
 # The question of the paper's section 5.3.1, shortened: 50,000 images without labels, then 4,000 labels. With a GPU
 # (`Runtime > Change runtime type`) it is Network-2 at a quarter of its width, 6 epochs of pre-training and 40 of
-# fine-tuning; how long that takes was not measured. Without one it is a tenth of the images, a
-# sixteenth of the width, 2 epochs and 4, to see in some minutes that all runs; what is stored here is of that one, on
-# a CPU.
+# fine-tuning; how long that takes was not measured. Without one it is a tenth of the images, a sixteenth of the width,
+# 2 epochs and 4, to see in some minutes that all runs; what is stored here is of that one, on a CPU.
 #
-# The paper has full width, 120 epochs and 200: six minutes of an H100 for the pre-trained start, which is then ahead of both
-# random ones (one seed; see the README of the repository). At an eighth of the width, 3 epochs and 20, on CPUs, a random start with
-# He's initialisation was ahead of the pre-trained one in every seed, each at its best learning rate (see the README of
-# the repository).
+# The paper has full width, 120 epochs and 200: six minutes of an H100 for the pre-trained start, which is then ahead of
+# both random ones, in one seed. At an eighth of the width, 3 epochs and 20, on CPUs, a random start with He's
+# initialisation was ahead of the pre-trained one in every seed, each at its best learning rate. The README of the
+# repository has both tables.
 #
 # The first cell installs. Set `REPOSITORY` to the address of the repository that you have.
 

@@ -176,6 +176,12 @@ def test_what_is_said_of_table_2_at_the_scale_of_the_paper_is_what_its_logs_say(
     )
     assert f"{skip - gaussian:.1f} points over the paper's own random start (the paper: " in readme
     assert f"and {skip - he:.1f} over He's" in readme
+    notes = {
+        it: json.loads((RESULTS / "table2" / "paper" / it / "seed_0" / "run.json").read_text())
+        for it in ("pretrain_skip", "skip", "random_he")
+    }
+    times = (notes["pretrain_skip"]["flops"] + notes["skip"]["flops"]) / notes["random_he"]["flops"]
+    assert f"takes {times:.0f} times the operations of a random one" in readme
     assert f"The random start is {70.89 - gaussian:.1f} points below the paper's" in readme
     for said in (readme, document):
         behind = 80.22 - skip

@@ -95,8 +95,7 @@ def trainings_before(meta: Mapping[str, Any]) -> list[Training]:
         meta: of a checkpoint; what an older run did not record is said to be unknown.
 
     Raises:
-        AttributeError, KeyError, TypeError, ValueError: the meta is of a file that somebody
-            changed.
+        KeyError, TypeError, ValueError: the meta is of a file that somebody changed.
     """
     found = []
     record = origin_of(meta)
@@ -141,9 +140,11 @@ def _check_names(settings: Mapping[str, Any]) -> None:
     """Checks that a card can show settings, a line each.
 
     Raises:
-        AttributeError, ValueError: it cannot.
+        TypeError, ValueError: it cannot.
     """
-    for name in settings.keys():  # noqa: SIM118 - which a list would not have
+    if not isinstance(settings, Mapping):
+        raise TypeError(f"origin has settings {settings!r}")
+    for name in settings:
         if not re.fullmatch(r"[\w.]+", name):
             raise ValueError(f"origin has a setting {name!r}")
 

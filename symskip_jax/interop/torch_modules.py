@@ -64,15 +64,7 @@ class DeconvLayer(nn.Module):
     def __init__(
         self, fan_in: int, kernel: int, stride: int, width: int, batch_norm: bool = True
     ) -> None:
-        """Builds the layer.
-
-        Args:
-            fan_in: channels of what comes in.
-            kernel: odd.
-            stride: no more than the kernel.
-            width: channels of what goes out.
-            batch_norm: whether it has BatchNorm; where not, it has a bias.
-        """
+        """Builds the layer; what it takes is what `ConvLayer` takes."""
         super().__init__()
         pad, bias = kernel // 2, not batch_norm
         self.deconv = nn.ConvTranspose2d(fan_in, width, kernel, stride, padding=pad, bias=bias)

@@ -1,7 +1,7 @@
 """The corruptions of section 3.2 and Context Encoder's, on the 0-255 scale."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +10,9 @@ from jax import Array
 from symskip_jax.errors import UserError
 from symskip_jax.transforms.masks import block_masks, center_masks, region_masks
 
+Kind = Literal["gaussian", "blocks", "center", "regions", "none"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 MASKING_KINDS = ("blocks", "center", "regions")
-KINDS = ("gaussian", *MASKING_KINDS, "none")
 
 
 def gaussian_noise(keys_b: Array, images_bhwc: Array, sigma: float | Array) -> Array:
@@ -75,7 +76,7 @@ class Corruption:
             of the paper.
     """
 
-    kind: Literal["gaussian", "blocks", "center", "regions", "none"]
+    kind: Kind
     sigma: float = 0.0
     num_blocks: int = 0
     block_size: tuple[int, int] = (0, 0)
